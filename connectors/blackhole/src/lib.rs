@@ -1,0 +1,1 @@
+//! A sink that counts, and fails or lingers when told to.

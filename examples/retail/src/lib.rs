@@ -1,0 +1,1 @@
+//! The retail example: events, connectors and the demo.

@@ -1,0 +1,1 @@
+//! WebAssembly components as plugins: the only crate that knows wasmtime.

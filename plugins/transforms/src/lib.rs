@@ -1,0 +1,1 @@
+//! Connect's own transforms and predicates.

@@ -1,0 +1,1 @@
+//! The worker: Kafka Connect without the JVM.
