@@ -1,0 +1,58 @@
+# Thin: each target is a command or two. Everything lands outside the tree, but for bin/ and target/ (both ignored by git).
+#
+#   make build            the worker, as bin/penstock
+#   make test             all tests, against real servers (what CI runs)
+#   make demo [KEEP=1]    retail events from Kafka through a component into Snowflake
+#   make bench [ARGS=..]  beside the real Java Connect; ARGS="--help" lists what can be chosen
+#   make setup            only install what the above run against (tests/ground/setup.sh)
+
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/penstock/target
+# One selection of packages for all targets: with another one, cargo picks other features and compiles dependencies twice.
+CARGO_BUILD = cargo build --release --workspace
+RELEASE = $(CARGO_TARGET_DIR)/release
+# Integration tests start servers: more at once than cores only makes them wait for each other.
+TEST_THREADS ?= 2
+
+.PHONY: build test demo bench setup guests fmt fmt-check lint clean
+
+build: ground-build
+	$(CARGO_BUILD) --bin penstock
+	@mkdir -p bin
+	@cp -f $(RELEASE)/penstock bin/penstock.new && mv -f bin/penstock.new bin/penstock
+
+test: fmt-check setup guests build
+	cargo test --release --workspace --no-fail-fast -- --test-threads=$(TEST_THREADS)
+
+demo: setup guests build
+	$(CARGO_BUILD) --bin demo
+	$(RELEASE)/demo $(if $(KEEP),--keep) $(ARGS)
+
+bench: setup guests build
+	$(CARGO_BUILD) --bin bench
+	$(RELEASE)/bench $(ARGS)
+
+setup:
+	@tests/ground/setup.sh
+
+.PHONY: ground-build
+ground-build:
+	@tests/ground/setup.sh build
+
+# The components of the tests and of the retail example.
+guests: ground-build
+	@for guest in $(wildcard tests/guests examples/retail/transform); do \
+	  [ ! -f $$guest/Cargo.toml ] || plugins/guest/build.sh $$guest $(CARGO_TARGET_DIR)/components || exit 1; \
+	done
+
+fmt:
+	cargo fmt --all
+
+fmt-check:
+	cargo fmt --all --check
+
+lint: fmt-check ground-build
+	cargo clippy --release --workspace --all-targets -- -D warnings
+
+clean:
+	rm -rf bin target
+	cargo clean
