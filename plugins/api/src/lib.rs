@@ -1,1 +1,36 @@
-//! What flows through Penstock, and the traits of those who handle it: no I/O.
+//! What flows through Penstock, and the traits of those who handle it. No I/O, and no crate of ours below it.
+//!
+//! In reading order: what can go wrong, what a value is, what carries it, and who works on it.
+
+pub mod batch;
+pub mod config;
+pub mod connector;
+pub mod converter;
+pub mod error;
+pub mod json;
+pub mod path;
+pub mod payload;
+pub mod record;
+pub mod registry;
+pub mod schema;
+pub mod transform;
+pub mod value;
+
+pub use batch::{Batch, Failure, Row, Verdict};
+pub use config::{ConfigDef, ConfigKey, ConfigType, Importance, Parsed, Props};
+pub use connector::{Connector, Offsets, SinkConnector, SinkContext, SinkTask, TaskId, TopicPartition};
+pub use converter::{Converter, HeaderConverter};
+pub use error::{Error, ErrorKind, Result};
+pub use path::FieldPath;
+pub use payload::{Encoded, Format, Payload};
+pub use record::{Header, Headers, Origin, RawRecord, Record, SinkRecord, TimestampType};
+pub use registry::{Constructor, Plugin, PluginKind, Registry};
+pub use schema::{Field, Kind, Schema, SchemaRef};
+pub use transform::{Flow, Part, Predicate, Transform};
+pub use value::{Map, SchemaAndValue, Struct, Value};
+
+// Crates whose types stand in public signatures here, so that plugin authors use the same version.
+pub use async_trait::async_trait;
+pub use bigdecimal::{self, BigDecimal};
+pub use bytes::{self, Bytes};
+pub use compact_str::{self, CompactString};
