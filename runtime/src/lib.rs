@@ -1,1 +1,11 @@
-//! The worker: Kafka Connect without the JVM.
+//! The worker, in reading order: a module uses only those above it.
+
+pub mod metrics;
+pub mod config;
+pub mod kafka;
+pub mod converters;
+pub mod store;
+pub mod task;
+pub mod cluster;
+pub mod rest;
+pub mod run;

@@ -1,0 +1,1 @@
+//! Converters: between wire bytes and payloads.

@@ -1,0 +1,1 @@
+//! Kafka clients: settings, batches of records, producing, administration.

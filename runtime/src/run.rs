@@ -1,0 +1,1 @@
+//! Opens the rooms in order, waits for stop, closes them in reverse.

@@ -1,0 +1,1 @@
+//! Connect's internal topics: configurations, offsets and statuses.

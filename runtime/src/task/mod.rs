@@ -1,0 +1,1 @@
+//! Tasks: the loops that move data.
