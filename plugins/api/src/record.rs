@@ -19,6 +19,9 @@ pub struct Record {
     pub headers: Headers,
     /// Milliseconds since 1970-01-01T00:00Z.
     pub timestamp: Option<i64>,
+    /// Where Kafka keeps it, for transforms that write it into the data; `None` for records of a source. Changing it
+    /// changes nothing else: offsets are committed by [`Origin`].
+    pub offset: Option<i64>,
 }
 
 /// A record from Kafka on its way to a sink.
