@@ -1,1 +1,4 @@
-//! Connect's internal topics: configurations, offsets and statuses.
+//! Connect's internal topics: compacted logs, what their records say, and the state they add up to.
+
+pub mod config;
+pub mod status;
