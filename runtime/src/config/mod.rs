@@ -1,5 +1,15 @@
 //! Raw, then typed, once: properties become typed settings at the door.
 
+pub mod properties;
+pub mod provider;
+pub mod listener;
+pub mod overrides;
+pub mod worker_keys;
+pub mod worker;
 pub mod connector;
 
 pub use connector::{ConnectorConfig, DeadLetters, ErrorPolicy, PluginUse, PredicateStep, Tolerance, TopicSelection, TransformStep};
+pub use listener::Listener;
+pub use overrides::OverridePolicy;
+pub use provider::Providers;
+pub use worker::{ClientConfig, ConverterChoice, InternalTopic, LogFormat, PluginConfig, RestConfig, WorkerConfig};

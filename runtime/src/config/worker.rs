@@ -1,0 +1,359 @@
+//! The worker file, typed: read, layered with the environment, resolved and checked once.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use penstock_api::config::{Parsed, split_list};
+use penstock_api::{Error, Props, Result};
+
+use super::listener::Listener;
+use super::overrides::OverridePolicy;
+use super::properties;
+use super::provider::Providers;
+use super::worker_keys::{self, Effect};
+
+/// What the worker's own parts need to know. Made once, at the start.
+#[derive(Clone, Debug)]
+pub struct WorkerConfig {
+    pub group_id: Arc<str>,
+    pub config_topic: InternalTopic,
+    pub offset_topic: InternalTopic,
+    pub status_topic: InternalTopic,
+    /// What connectors use that name no converter.
+    pub key_converter: ConverterChoice,
+    pub value_converter: ConverterChoice,
+    pub header_converter: ConverterChoice,
+    pub session_timeout: Duration,
+    pub heartbeat_interval: Duration,
+    pub rebalance_timeout: Duration,
+    pub rebalance_delay_max: Duration,
+    pub offset_flush_interval: Duration,
+    pub offset_flush_timeout: Duration,
+    /// For all tasks together, when the worker stops.
+    pub shutdown_timeout: Duration,
+    pub topic_tracking: bool,
+    pub topic_tracking_reset: bool,
+    pub rest: RestConfig,
+    pub plugins: PluginConfig,
+    pub override_policy: OverridePolicy,
+    pub providers: Providers,
+    pub clients: ClientConfig,
+    pub log_format: LogFormat,
+    /// Threads of the runtime.
+    pub threads: usize,
+    /// Settings that change nothing here or are not known, each with the reason: to be logged once.
+    pub remarks: Vec<String>,
+    /// Everything as given, variables resolved. Holds secrets.
+    pub props: Props,
+}
+
+/// One of Connect's three topics, and how to create it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InternalTopic {
+    pub name: String,
+    /// -1: the broker's default.
+    pub partitions: i32,
+    /// -1: the broker's default.
+    pub replication_factor: i32,
+    /// Topic settings by Kafka's names: what the worker file says behind `config.storage.` and so on.
+    pub settings: Props,
+}
+
+/// A converter class with its own properties, prefix taken off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConverterChoice {
+    pub class: String,
+    pub props: Props,
+}
+
+/// Where and how REST is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestConfig {
+    pub listeners: Vec<Listener>,
+    /// `None`: together with everything else; empty: nowhere.
+    pub admin_listeners: Option<Vec<Listener>>,
+    pub advertised_host: Option<String>,
+    pub advertised_port: Option<u16>,
+    /// Empty: no cross-origin requests.
+    pub cors_origin: String,
+    pub cors_methods: Vec<String>,
+}
+
+/// What components may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginConfig {
+    pub path: Vec<PathBuf>,
+    pub memory_bytes_max: u64,
+    pub call_timeout: Duration,
+    pub cache_dir: Option<PathBuf>,
+}
+
+/// Client settings by Kafka's Java names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientConfig {
+    /// `bootstrap.servers`, security and the like: for the worker's own clients, and below the others.
+    pub common: Props,
+    /// Behind `consumer.`, prefix taken off.
+    pub consumer: Props,
+    /// Behind `producer.`.
+    pub producer: Props,
+    /// Behind `admin.`.
+    pub admin: Props,
+}
+
+/// `penstock.log.format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+impl WorkerConfig {
+    /// Reads a worker file; the environment's `PENSTOCK_WORKER_...` go before it.
+    ///
+    /// # Errors
+    /// `Config`, with everything that is wrong, by key.
+    pub fn load(path: &Path) -> Result<Self> {
+        let mut props = properties::read(path)?;
+        props.extend(properties::from_environment(std::env::vars()));
+        Self::new(props).map_err(|e| e.context(format!("the worker file {} cannot be used", path.display())))
+    }
+
+    /// Resolves variables, checks, types.
+    ///
+    /// # Errors
+    /// `Config`, with everything that is wrong, by key.
+    pub fn new(props: Props) -> Result<Self> {
+        let providers = Providers::new(&props)?;
+        let props = providers.resolve(&props)?;
+        let parsed = parse(&props)?;
+        let remarks = remarks(&props);
+        Ok(Self {
+            group_id: parsed.string("group.id").into(),
+            config_topic: internal_topic(&parsed, &props, "config"),
+            offset_topic: internal_topic(&parsed, &props, "offset"),
+            status_topic: internal_topic(&parsed, &props, "status"),
+            key_converter: converter(&parsed, &props, "key.converter"),
+            value_converter: converter(&parsed, &props, "value.converter"),
+            header_converter: converter(&parsed, &props, "header.converter"),
+            session_timeout: parsed.millis("session.timeout.ms"),
+            heartbeat_interval: parsed.millis("heartbeat.interval.ms"),
+            rebalance_timeout: parsed.millis("rebalance.timeout.ms"),
+            rebalance_delay_max: parsed.millis("scheduled.rebalance.max.delay.ms"),
+            offset_flush_interval: parsed.millis("offset.flush.interval.ms"),
+            offset_flush_timeout: parsed.millis("offset.flush.timeout.ms"),
+            shutdown_timeout: parsed.millis("task.shutdown.graceful.timeout.ms"),
+            topic_tracking: parsed.boolean("topic.tracking.enable"),
+            topic_tracking_reset: parsed.boolean("topic.tracking.allow.reset"),
+            rest: rest(&parsed)?,
+            plugins: PluginConfig {
+                path: parsed.list("plugin.path").into_iter().map(PathBuf::from).collect(),
+                memory_bytes_max: parsed.number("penstock.plugin.memory.max.bytes"),
+                call_timeout: parsed.millis("penstock.plugin.call.timeout.ms"),
+                cache_dir: parsed.text("penstock.plugin.cache.dir").map(PathBuf::from),
+            },
+            override_policy: OverridePolicy::parse(
+                parsed.string("connector.client.config.override.policy"),
+                parsed.list("connector.client.config.override.allowlist"),
+            )?,
+            providers,
+            clients: clients(&props),
+            log_format: if parsed.string("penstock.log.format") == "json" { LogFormat::Json } else { LogFormat::Text },
+            threads: parsed
+                .text("penstock.worker.threads")
+                .map_or_else(default_threads, |_| parsed.number("penstock.worker.threads")),
+            remarks,
+            props,
+        })
+    }
+}
+
+fn parse(props: &Props) -> Result<Parsed> {
+    let definition = worker_keys::definition();
+    let errors: Vec<String> = definition.validate(props).into_iter().flat_map(|value| value.errors).collect();
+    match errors.as_slice() {
+        [] => definition.parse(props),
+        _ => Err(Error::config(errors.join("\n"))),
+    }
+}
+
+fn internal_topic(parsed: &Parsed, props: &Props, which: &str) -> InternalTopic {
+    let prefix = format!("{which}.storage.");
+    let mut settings = behind(props, &prefix);
+    settings.retain(|key, _| !matches!(key.as_str(), "topic" | "partitions" | "replication.factor"));
+    let partitions = match which {
+        "config" => 1,
+        _ => parsed.number(&format!("{prefix}partitions")),
+    };
+    InternalTopic {
+        name: parsed.string(&format!("{prefix}topic")).to_owned(),
+        partitions,
+        replication_factor: parsed.number(&format!("{prefix}replication.factor")),
+        settings,
+    }
+}
+
+fn converter(parsed: &Parsed, props: &Props, key: &str) -> ConverterChoice {
+    ConverterChoice { class: parsed.string(key).to_owned(), props: behind(props, &format!("{key}.")) }
+}
+
+fn rest(parsed: &Parsed) -> Result<RestConfig> {
+    let listeners = |key: &str| parsed.list(key).iter().map(|text| Listener::parse(key, text)).collect::<Result<Vec<_>>>();
+    let advertised_port = parsed.text("rest.advertised.port").map(|text| {
+        text.parse().map_err(|_| {
+            Error::config(format!("Invalid value {text} for configuration rest.advertised.port: not a port; give 1 to 65535"))
+        })
+    });
+    let rest = RestConfig {
+        listeners: listeners("listeners")?,
+        admin_listeners: parsed.text("admin.listeners").map(|_| listeners("admin.listeners")).transpose()?,
+        advertised_host: parsed.text("rest.advertised.host.name").filter(|host| !host.is_empty()).map(str::to_owned),
+        advertised_port: advertised_port.transpose()?,
+        cors_origin: parsed.string("access.control.allow.origin").to_owned(),
+        cors_methods: split_list(parsed.string("access.control.allow.methods")),
+    };
+    if rest.listeners.is_empty() {
+        return Err(Error::config("Invalid value  for configuration listeners: give at least one, such as http://:8083"));
+    }
+    Ok(rest)
+}
+
+fn clients(props: &Props) -> ClientConfig {
+    let mut common = Props::new();
+    for (key, effect) in worker_keys::keys() {
+        if let (Effect::Client, Some(value)) = (effect, props.get(&key.name)) {
+            common.insert(key.name, value.clone());
+        }
+    }
+    ClientConfig {
+        common,
+        consumer: behind(props, "consumer."),
+        producer: behind(props, "producer."),
+        admin: behind(props, "admin.")
+            .into_iter()
+            .filter(|(key, _)| key != "listeners" && !key.starts_with("listeners."))
+            .collect(),
+    }
+}
+
+/// The properties behind a prefix, without it.
+#[must_use]
+pub fn behind(props: &Props, prefix: &str) -> Props {
+    let with_prefix = props.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix));
+    with_prefix.map(|(key, value)| (key[prefix.len()..].to_owned(), value.clone())).collect()
+}
+
+fn remarks(props: &Props) -> Vec<String> {
+    let known: std::collections::BTreeMap<String, Effect> = worker_keys::keys().map(|(key, effect)| (key.name, effect)).collect();
+    let mut remarks = Vec::new();
+    for key in props.keys() {
+        match known.get(key) {
+            Some(Effect::None(reason)) => remarks.push(format!("{key} is known and without effect here: {reason}")),
+            Some(_) => {}
+            None if worker_keys::PREFIXES.iter().any(|prefix| key.starts_with(prefix)) => {}
+            None => remarks.push(format!("{key} is not a key of a worker: it is ignored; look for a typing mistake")),
+        }
+    }
+    remarks
+}
+
+/// More threads than this help no worker: tasks spend their time in Kafka's client, which has threads of its own.
+const THREADS_MAX: usize = 8;
+
+fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(2, |n| n.get().min(THREADS_MAX))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// The least that a worker file must say.
+    pub(crate) fn minimal() -> Props {
+        [
+            ("bootstrap.servers", "127.0.0.1:9092"),
+            ("group.id", "test"),
+            ("key.converter", "org.apache.kafka.connect.json.JsonConverter"),
+            ("value.converter", "org.apache.kafka.connect.json.JsonConverter"),
+            ("config.storage.topic", "configs"),
+            ("offset.storage.topic", "offsets"),
+            ("status.storage.topic", "status"),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
+    }
+
+    fn with(pairs: &[(&str, &str)]) -> Result<WorkerConfig> {
+        let mut props = minimal();
+        props.extend(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
+        WorkerConfig::new(props)
+    }
+
+    fn error(pairs: &[(&str, &str)]) -> String {
+        format!("{:#}", with(pairs).expect_err("bad worker file"))
+    }
+
+    #[test]
+    fn defaults_are_javas() {
+        let config = with(&[]).expect("good");
+        assert_eq!(config.offset_topic.partitions, 25);
+        assert_eq!(config.status_topic.partitions, 5);
+        assert_eq!(config.config_topic.replication_factor, 3);
+        assert_eq!(config.offset_flush_interval, Duration::from_secs(60));
+        assert_eq!(config.rest.listeners, [Listener { host: None, port: 8083 }]);
+        assert_eq!(config.rest.admin_listeners, None);
+        assert_eq!(config.header_converter.class, "org.apache.kafka.connect.storage.SimpleHeaderConverter");
+        assert_eq!(config.override_policy, OverridePolicy::All);
+        assert!(config.remarks.is_empty());
+    }
+
+    #[test]
+    fn prefixed_settings_go_where_they_belong() {
+        let config = with(&[
+            ("key.converter.schemas.enable", "false"),
+            ("consumer.max.poll.records", "7"),
+            ("admin.listeners", ""),
+            ("admin.retries", "3"),
+            ("security.protocol", "SSL"),
+            ("offset.storage.cleanup.policy", "compact"),
+        ])
+        .expect("good");
+        assert_eq!(config.key_converter.props.get("schemas.enable").map(String::as_str), Some("false"));
+        assert_eq!(config.clients.consumer.get("max.poll.records").map(String::as_str), Some("7"));
+        assert_eq!(config.clients.admin.keys().collect::<Vec<_>>(), ["retries"]);
+        assert_eq!(config.clients.common.keys().collect::<Vec<_>>(), ["bootstrap.servers", "security.protocol"]);
+        assert_eq!(config.offset_topic.settings.keys().collect::<Vec<_>>(), ["cleanup.policy"]);
+        assert_eq!(config.rest.admin_listeners, Some(Vec::new()));
+    }
+
+    #[test]
+    fn every_missing_key_is_named_as_java_names_it() {
+        let text = format!("{:#}", WorkerConfig::new(Props::new()).expect_err("nothing given"));
+        for key in minimal().keys() {
+            assert!(text.contains(&format!("Missing required configuration \"{key}\" which has no default value.")), "{text}");
+        }
+    }
+
+    #[test]
+    fn wrong_values_are_named() {
+        assert!(
+            error(&[("offset.flush.interval.ms", "soon")])
+                .contains("Invalid value soon for configuration offset.flush.interval.ms: Not a number of type LONG")
+        );
+        assert!(error(&[("status.storage.partitions", "0")]).contains("status.storage.partitions"));
+        assert!(error(&[("listeners", "ftp://:1")]).contains("configuration listeners"));
+        assert!(
+            error(&[("connector.client.config.override.policy", "Some")]).contains("connector.client.config.override.policy")
+        );
+        assert!(error(&[("rest.advertised.port", "70000")]).contains("rest.advertised.port"));
+    }
+
+    #[test]
+    fn keys_without_effect_and_unknown_keys_are_remarked_upon() {
+        let config = with(&[("connect.protocol", "eager"), ("grup.id", "x"), ("config.providers", "")]).expect("good");
+        assert_eq!(config.remarks.len(), 2, "{:?}", config.remarks);
+        assert!(config.remarks[0].starts_with("connect.protocol is known and without effect"));
+        assert!(config.remarks[1].starts_with("grup.id is not a key"));
+    }
+}

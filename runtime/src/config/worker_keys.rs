@@ -1,0 +1,246 @@
+//! The keys of a worker file as data: Connect's own with its defaults, and ours.
+
+use penstock_api::config::{Check, ConfigDef, ConfigKey, ConfigType, Default};
+
+use Checked::{Any, AnyCase, Count, Min, OneOf};
+use ConfigType::{Boolean, Class, Double, Int, List, Long, Password, Short, String as Text};
+use Effect::{Client, Works};
+
+/// What a key does here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// What Connect's documentation says.
+    Works,
+    /// A setting of Kafka clients, handed on to them.
+    Client,
+    /// Accepted, so that an unchanged worker file starts; it changes nothing. Holds the reason.
+    None(&'static str),
+}
+
+/// Java's default of the delay is five minutes, ours is none: see `runtime/DIFFERENCES.md`.
+const REBALANCE_DELAY_MS: &str = "0";
+
+const REQUIRED: Option<&str> = None;
+const NULL: Option<&str> = Some("\0null");
+
+const JVM: Effect = Effect::None("it names a Java class or a feature of the JVM");
+const METRICS: Effect = Effect::None("metrics are counters here, without samples or reporters");
+const LATER: Effect = Effect::None("requests between workers are not there yet: this worker is a cluster of one");
+const SOURCES: Effect = Effect::None("there are no source connectors yet");
+const HTTP: Effect = Effect::None("this part of the HTTP server is not there yet");
+
+struct Row(&'static str, ConfigType, Option<&'static str>, Checked, Effect, &'static str);
+
+#[derive(Clone, Copy)]
+enum Checked {
+    Any,
+    Min(f64),
+    OneOf(&'static [&'static str]),
+    AnyCase(&'static [&'static str]),
+    /// A positive number, or -1.
+    Count,
+}
+
+/// All keys without a variable part, as (definition, effect).
+pub fn keys() -> impl Iterator<Item = (ConfigKey, Effect)> {
+    WORKER.iter().chain(CLIENT).chain(OURS).map(|row| (row.key(), row.4))
+}
+
+/// The definition that checks a worker file.
+#[must_use]
+pub fn definition() -> ConfigDef {
+    ConfigDef::new(keys().map(|(key, _)| key))
+}
+
+/// Keys that begin so belong to a plugin, a client or a provider, and are checked there.
+pub const PREFIXES: &[&str] = &[
+    "key.converter.",
+    "value.converter.",
+    "header.converter.",
+    "internal.key.converter",
+    "internal.value.converter",
+    "config.providers.",
+    "producer.",
+    "consumer.",
+    "admin.",
+    "config.storage.",
+    "offset.storage.",
+    "status.storage.",
+    "listeners.https.",
+    "rest.extension.",
+    "metrics.context.",
+    "metric.",
+];
+
+impl Row {
+    fn key(&self) -> ConfigKey {
+        let Row(name, kind, default, check, _, doc) = self;
+        let mut key = ConfigKey::required(*name, *kind, *doc);
+        key.default = match *default {
+            REQUIRED => Default::Required,
+            NULL => Default::Null,
+            Some(value) => Default::Value(value.to_owned()),
+        };
+        let texts = |values: &[&str]| values.iter().map(|v| (*v).to_owned()).collect();
+        key.check(match check {
+            Any => Check::Any,
+            Min(min) => Check::Min(*min),
+            OneOf(values) => Check::OneOf(texts(values)),
+            AnyCase(values) => Check::OneOfIgnoreCase(texts(values)),
+            Count => Check::Custom(positive_or_default),
+        })
+    }
+}
+
+fn positive_or_default(text: &str) -> Result<(), String> {
+    match text.parse::<i64>() {
+        Ok(-1 | 1..) => Ok(()),
+        _ => Err("Value must be positive, or -1 to use the broker's default".to_owned()),
+    }
+}
+
+#[rustfmt::skip]
+const WORKER: &[Row] = &[
+    Row("bootstrap.servers", List, REQUIRED, Any, Client, "Brokers to begin with, as host:port."),
+    Row("group.id", Text, REQUIRED, Any, Works, "The name of the cluster of workers."),
+    Row("key.converter", Class, REQUIRED, Any, Works, "How record keys are written in Kafka, unless a connector says otherwise."),
+    Row("value.converter", Class, REQUIRED, Any, Works, "The same for values."),
+    Row("header.converter", Class, Some("org.apache.kafka.connect.storage.SimpleHeaderConverter"), Any, Works, "The same for headers."),
+    Row("config.storage.topic", Text, REQUIRED, Any, Works, "The topic that holds the configurations of connectors."),
+    Row("config.storage.replication.factor", Short, Some("3"), Count, Works, "Its replicas, if it is created."),
+    Row("offset.storage.topic", Text, REQUIRED, Any, Works, "The topic that holds the offsets of sources."),
+    Row("offset.storage.partitions", Int, Some("25"), Count, Works, "Its partitions, if it is created."),
+    Row("offset.storage.replication.factor", Short, Some("3"), Count, Works, "Its replicas, if it is created."),
+    Row("status.storage.topic", Text, REQUIRED, Any, Works, "The topic that holds the states of connectors and tasks."),
+    Row("status.storage.partitions", Int, Some("5"), Count, Works, "Its partitions, if it is created."),
+    Row("status.storage.replication.factor", Short, Some("3"), Count, Works, "Its replicas, if it is created."),
+    Row("session.timeout.ms", Int, Some("10000"), Any, Works, "After this time of silence a worker counts as gone."),
+    Row("heartbeat.interval.ms", Int, Some("3000"), Any, Works, "How often a worker says that it is there."),
+    Row("rebalance.timeout.ms", Int, Some("60000"), Any, Works, "How long a worker may take to join a rebalance."),
+    Row("scheduled.rebalance.max.delay.ms", Int, Some(REBALANCE_DELAY_MS), Min(0.0), Works, "How long the work of a lost worker waits for its return."),
+    Row("offset.flush.interval.ms", Long, Some("60000"), Any, Works, "How often tasks commit."),
+    Row("offset.flush.timeout.ms", Long, Some("5000"), Any, Works, "How long a commit may take."),
+    Row("task.shutdown.graceful.timeout.ms", Long, Some("5000"), Any, Works, "How long all tasks together may take to stop."),
+    Row("listeners", List, Some("http://:8083"), Any, Works, "Where REST is served."),
+    Row("admin.listeners", List, NULL, Any, Works, "Where /admin is served; empty: nowhere; null: as everything else."),
+    Row("rest.advertised.host.name", Text, NULL, Any, Works, "The host name that others reach this worker by."),
+    Row("rest.advertised.port", Int, NULL, Any, Works, "The same for the port."),
+    Row("rest.advertised.listener", Text, NULL, Any, HTTP, "Which listener others use."),
+    Row("access.control.allow.origin", Text, Some(""), Any, Works, "The origin that browsers may call from (CORS)."),
+    Row("access.control.allow.methods", Text, Some(""), Any, Works, "The methods they may use."),
+    Row("response.http.headers.config", Text, Some(""), Any, HTTP, "Headers to add to responses."),
+    Row("rest.extension.classes", List, Some(""), Any, JVM, "Extensions of the REST server."),
+    Row("topic.creation.enable", Boolean, Some("true"), Any, SOURCES, "Whether topics for sources are created."),
+    Row("topic.tracking.enable", Boolean, Some("true"), Any, Works, "Whether to remember which topics a connector used."),
+    Row("topic.tracking.allow.reset", Boolean, Some("true"), Any, Works, "Whether that may be forgotten by request."),
+    Row("plugin.path", List, NULL, Any, Works, "Folders to load components from."),
+    Row("plugin.discovery", Text, Some("hybrid_warn"), AnyCase(&["only_scan", "service_load", "hybrid_warn", "hybrid_fail"]), JVM, "How Java looks for plugins."),
+    Row("config.providers", List, Some(""), Any, Works, "Aliases of those who resolve ${alias:path:key}."),
+    Row("connector.client.config.override.policy", Text, Some("All"), Any, Works, "Which client settings a connector may override: All, None, Principal, Allowlist."),
+    Row("connector.client.config.override.allowlist", List, Some(""), Any, Works, "The settings that the policy Allowlist allows."),
+    Row("exactly.once.source.support", Text, Some("disabled"), AnyCase(&["disabled", "enabled", "preparing"]), SOURCES, "Exactly once for sources."),
+    Row("connect.protocol", Text, Some("sessioned"), OneOf(&["eager", "compatible", "sessioned"]), Effect::None("workers here are members of an ordinary consumer group"), "How Java workers agree on their work."),
+    Row("worker.sync.timeout.ms", Int, Some("3000"), Any, LATER, "How long a worker waits to catch up."),
+    Row("worker.unsync.backoff.ms", Int, Some("300000"), Any, LATER, "How long it stays away when it cannot."),
+    Row("inter.worker.key.generation.algorithm", Text, Some("HmacSHA256"), Any, LATER, "How session keys are made."),
+    Row("inter.worker.key.size", Int, NULL, Any, LATER, "How long session keys are."),
+    Row("inter.worker.key.ttl.ms", Int, Some("3600000"), Min(0.0), LATER, "How long session keys live."),
+    Row("inter.worker.signature.algorithm", Text, Some("HmacSHA256"), Any, LATER, "How requests between workers are signed."),
+    Row("inter.worker.verification.algorithms", List, Some("HmacSHA256"), Any, LATER, "Which signatures are accepted."),
+    Row("key.converter.plugin.version", Text, NULL, Any, Effect::None("each converter is there in one version"), "The version of the key converter."),
+    Row("value.converter.plugin.version", Text, NULL, Any, Effect::None("each converter is there in one version"), "The version of the value converter."),
+    Row("header.converter.plugin.version", Text, NULL, Any, Effect::None("each converter is there in one version"), "The version of the header converter."),
+    Row("metric.reporters", List, Some(""), Any, METRICS, "Who is told of metrics."),
+    Row("metrics.num.samples", Int, Some("2"), Min(1.0), METRICS, "Samples of a metric."),
+    Row("metrics.recording.level", Text, Some("INFO"), OneOf(&["INFO", "DEBUG", "TRACE"]), METRICS, "Which metrics are kept."),
+    Row("metrics.sample.window.ms", Long, Some("30000"), Min(0.0), METRICS, "The time of a sample."),
+    Row("ssl.client.auth", Text, Some("none"), OneOf(&["required", "requested", "none"]), HTTP, "Whether HTTPS clients show certificates."),
+];
+
+/// What Connect accepts for its clients. Their defaults are the clients' own, so none stands here.
+#[rustfmt::skip]
+const CLIENT: &[Row] = &[
+    Row("client.dns.lookup", Text, NULL, Any, Client, ""),
+    Row("client.id", Text, NULL, Any, Client, ""),
+    Row("connections.max.idle.ms", Long, NULL, Any, Client, ""),
+    Row("metadata.max.age.ms", Long, NULL, Min(0.0), Client, ""),
+    Row("metadata.recovery.rebootstrap.trigger.ms", Long, NULL, Min(0.0), Client, ""),
+    Row("metadata.recovery.strategy", Text, NULL, AnyCase(&["rebootstrap", "none"]), Client, ""),
+    Row("receive.buffer.bytes", Int, NULL, Min(-1.0), Client, ""),
+    Row("send.buffer.bytes", Int, NULL, Min(-1.0), Client, ""),
+    Row("reconnect.backoff.max.ms", Long, NULL, Min(0.0), Client, ""),
+    Row("reconnect.backoff.ms", Long, NULL, Min(0.0), Client, ""),
+    Row("request.timeout.ms", Int, NULL, Min(0.0), Client, ""),
+    Row("retry.backoff.max.ms", Long, NULL, Min(0.0), Client, ""),
+    Row("retry.backoff.ms", Long, NULL, Min(0.0), Client, ""),
+    Row("socket.connection.setup.timeout.max.ms", Long, NULL, Min(0.0), Client, ""),
+    Row("socket.connection.setup.timeout.ms", Long, NULL, Min(0.0), Client, ""),
+    Row("security.protocol", Text, NULL, AnyCase(&["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]), Client, ""),
+    Row("sasl.client.callback.handler.class", Class, NULL, Any, JVM, ""),
+    Row("sasl.jaas.config", Password, NULL, Any, Client, ""),
+    Row("sasl.kerberos.kinit.cmd", Text, NULL, Any, Client, ""),
+    Row("sasl.kerberos.min.time.before.relogin", Long, NULL, Any, Client, ""),
+    Row("sasl.kerberos.service.name", Text, NULL, Any, Client, ""),
+    Row("sasl.kerberos.ticket.renew.jitter", Double, NULL, Any, JVM, ""),
+    Row("sasl.kerberos.ticket.renew.window.factor", Double, NULL, Any, JVM, ""),
+    Row("sasl.login.callback.handler.class", Class, NULL, Any, JVM, ""),
+    Row("sasl.login.class", Class, NULL, Any, JVM, ""),
+    Row("sasl.login.connect.timeout.ms", Int, NULL, Any, JVM, ""),
+    Row("sasl.login.read.timeout.ms", Int, NULL, Any, JVM, ""),
+    Row("sasl.login.refresh.buffer.seconds", Short, NULL, Any, JVM, ""),
+    Row("sasl.login.refresh.min.period.seconds", Short, NULL, Any, JVM, ""),
+    Row("sasl.login.refresh.window.factor", Double, NULL, Any, JVM, ""),
+    Row("sasl.login.refresh.window.jitter", Double, NULL, Any, JVM, ""),
+    Row("sasl.login.retry.backoff.max.ms", Long, NULL, Any, JVM, ""),
+    Row("sasl.login.retry.backoff.ms", Long, NULL, Any, JVM, ""),
+    Row("sasl.mechanism", Text, NULL, Any, Client, ""),
+    Row("sasl.oauthbearer.client.credentials.client.id", Text, NULL, Any, Client, ""),
+    Row("sasl.oauthbearer.client.credentials.client.secret", Password, NULL, Any, Client, ""),
+    Row("sasl.oauthbearer.scope", Text, NULL, Any, Client, ""),
+    Row("sasl.oauthbearer.token.endpoint.url", Text, NULL, Any, Client, ""),
+    Row("sasl.oauthbearer.jwt.retriever.class", Class, NULL, Any, JVM, ""),
+    Row("sasl.oauthbearer.jwt.validator.class", Class, NULL, Any, JVM, ""),
+    Row("ssl.cipher.suites", List, NULL, Any, Client, ""),
+    Row("ssl.enabled.protocols", List, NULL, Any, JVM, ""),
+    Row("ssl.endpoint.identification.algorithm", Text, NULL, Any, Client, ""),
+    Row("ssl.engine.factory.class", Class, NULL, Any, JVM, ""),
+    Row("ssl.key.password", Password, NULL, Any, Client, ""),
+    Row("ssl.keymanager.algorithm", Text, NULL, Any, JVM, ""),
+    Row("ssl.keystore.certificate.chain", Password, NULL, Any, Client, ""),
+    Row("ssl.keystore.key", Password, NULL, Any, Client, ""),
+    Row("ssl.keystore.location", Text, NULL, Any, Client, ""),
+    Row("ssl.keystore.password", Password, NULL, Any, Client, ""),
+    Row("ssl.keystore.type", Text, NULL, Any, Client, ""),
+    Row("ssl.protocol", Text, NULL, Any, JVM, ""),
+    Row("ssl.provider", Text, NULL, Any, JVM, ""),
+    Row("ssl.secure.random.implementation", Text, NULL, Any, JVM, ""),
+    Row("ssl.trustmanager.algorithm", Text, NULL, Any, JVM, ""),
+    Row("ssl.truststore.certificates", Password, NULL, Any, Client, ""),
+    Row("ssl.truststore.location", Text, NULL, Any, Client, ""),
+    Row("ssl.truststore.password", Password, NULL, Any, Client, ""),
+    Row("ssl.truststore.type", Text, NULL, Any, Client, ""),
+];
+
+#[rustfmt::skip]
+const OURS: &[Row] = &[
+    Row("penstock.plugin.memory.max.bytes", Long, Some("67108864"), Min(1_048_576.0), Works, "The most memory one instance of a component may hold."),
+    Row("penstock.plugin.call.timeout.ms", Long, Some("5000"), Min(1.0), Works, "The longest one call into a component may take."),
+    Row("penstock.plugin.cache.dir", Text, NULL, Any, Works, "Where compiled components are kept; null: in the user's cache folder."),
+    Row("penstock.log.format", Text, Some("text"), OneOf(&["text", "json"]), Works, "How log lines are written."),
+    Row("penstock.worker.threads", Int, NULL, Min(1.0), Works, "Threads that run tasks and REST; null: one for each processor, at most 8."),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The keys of `DistributedConfig` in Kafka 4.3.1, but for the claims that a client makes for itself about OAuth tokens.
+    #[test]
+    fn every_default_passes_its_own_check() {
+        for value in definition().validate(&penstock_api::Props::new()) {
+            let required = matches!(value.name.as_str(), "bootstrap.servers" | "group.id" | "key.converter" | "value.converter")
+                || value.name.ends_with(".storage.topic");
+            assert_eq!(value.errors.is_empty(), !required, "{}: {:?}", value.name, value.errors);
+        }
+    }
+}
