@@ -6,7 +6,7 @@ use crate::value::Value;
 /// A field name, or names of nested fields from the outside in.
 ///
 /// In syntax V1 the whole text is one name. In V2 a dot separates names; a name with dots stands in backticks, and a
-/// backtick inside such a name is written `\``.
+/// backtick before a dot inside such a name is written `\``.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FieldPath {
     steps: Vec<String>,
@@ -70,30 +70,30 @@ fn plain_step(rest: &str) -> (String, Option<&str>) {
     }
 }
 
-/// Reads up to the closing backtick, which must end the path or stand before a dot.
+/// Reads up to the closing backtick: the first that ends the path or stands before a dot, and has no backslash before it. Others
+/// belong to the name as they are, but for the backslash of one that would have closed it.
 fn quoted_step<'t>(quoted: &'t str, whole: &str) -> Result<(String, Option<&'t str>)> {
     let mut step = String::new();
-    let mut chars = quoted.char_indices().peekable();
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '\\' if matches!(chars.peek(), Some((_, '`'))) => {
-                chars.next();
-                step.push('`');
+    let mut rest = quoted;
+    while let Some(at) = rest.find('`') {
+        let (before, after) = (&rest[..at], &rest[at + 1..]);
+        let closes = after.is_empty() || after.starts_with('.');
+        match before.strip_suffix('\\') {
+            Some(_) if after.is_empty() => break,
+            Some(unescaped) if closes => step.push_str(unescaped),
+            None if closes => {
+                step.push_str(before);
+                return Ok((step, after.strip_prefix('.')));
             }
-            '`' => {
-                let after = &quoted[at + 1..];
-                if after.is_empty() {
-                    return Ok((step, None));
-                }
-                if let Some(next) = after.strip_prefix('.') {
-                    return Ok((step, Some(next)));
-                }
-                step.push('`');
-            }
-            other => step.push(other),
+            _ => step.push_str(before),
         }
+        step.push('`');
+        rest = after;
     }
-    Err(Error::config(format!("incomplete backtick pair in path: {whole}")))
+    let at = whole.len() - quoted.len() - 1;
+    Err(Error::config(format!(
+        "Incomplete backtick pair in path: [{whole}], consider adding a backslash before backtick at position {at} to escape it"
+    )))
 }
 
 #[cfg(test)]
@@ -111,6 +111,11 @@ mod tests {
         check("`a.b`.c", &["a.b", "c"]);
         check(r"`a\`.b`.c", &["a`.b", "c"]);
         check("a.`b.c`", &["a", "b.c"]);
+        check("a.", &["a", ""]);
+        check("`a`.", &["a", ""]);
+        check("`a`b`.c", &["a`b", "c"]);
+        check(r"`a\`b`", &[r"a\`b"]);
         assert!(FieldPath::v2("a.`b").is_err());
+        assert!(FieldPath::v2(r"`a\`").is_err());
     }
 }

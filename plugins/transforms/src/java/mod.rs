@@ -1,5 +1,8 @@
 //! What configurations and data expect of Java itself: its patterns, numbers and dates.
 
+pub(crate) mod calendar;
+pub(crate) mod date_format;
+pub(crate) mod literal;
 pub(crate) mod number;
 pub mod regex;
 

@@ -1,7 +1,12 @@
 //! Java's numbers as text, and text as numbers.
 
-use penstock_api::BigDecimal;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use penstock_api::{BigDecimal, Value};
 use std::str::FromStr;
+
+use super::calendar::DAY_MS;
+use super::date_format::DateFormat;
 
 /// `new BigDecimal(text)`; `None` where Java throws `NumberFormatException`.
 pub(crate) fn parse_decimal(text: &str) -> Option<BigDecimal> {
@@ -36,6 +41,103 @@ pub(crate) fn decimal_to_double(decimal: &BigDecimal) -> f64 {
     decimal.to_scientific_notation().parse().expect("scientific notation is a float's text")
 }
 
+/// `Double.parseDouble` or `Float.parseFloat`; `None` where Java throws `NumberFormatException`. Hexadecimal floats are not read.
+pub(crate) fn parse_float<F: FromStr>(text: &str) -> Option<F> {
+    let text = text.trim_matches(|c: char| c <= ' ');
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if matches!(unsigned, "NaN" | "Infinity") {
+        return text.parse().ok();
+    }
+    let plain = unsigned.strip_suffix(['f', 'F', 'd', 'D']).unwrap_or(unsigned);
+    let is_number = plain.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
+    let with_sign = &text[..text.len() - unsigned.len() + plain.len()];
+    if is_number { with_sign.parse().ok() } else { None }
+}
+
+/// `toString` of what Connect allows to be cast: dates as ISO 8601, bytes as base64.
+pub(crate) fn to_text(value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Boolean(b) => b.to_string(),
+        Value::Int8(n) => n.to_string(),
+        Value::Int16(n) => n.to_string(),
+        Value::Int32(n) => n.to_string(),
+        Value::Int64(n) => n.to_string(),
+        Value::Float32(x) => float_text(f64::from(*x), &format!("{x:e}")),
+        Value::Float64(x) => float_text(*x, &format!("{x:e}")),
+        Value::String(text) => text.to_string(),
+        Value::Bytes(bytes) => BASE64.encode(bytes),
+        Value::Decimal(decimal) => decimal_text(decimal),
+        Value::Date(days) => date_text(i64::from(*days) * DAY_MS),
+        Value::Time(millis) => date_text(i64::from(*millis)),
+        Value::Timestamp(millis) => date_text(*millis),
+        Value::Array(_) | Value::Map(_) | Value::Struct(_) => format!("{value:?}"),
+    }
+}
+
+/// `Double.toString`: plain from a thousandth to ten millions, else with an exponent; always with a point. `scientific` holds the
+/// shortest digits as Rust writes them.
+fn float_text(x: f64, scientific: &str) -> String {
+    if x.is_nan() {
+        return "NaN".to_owned();
+    }
+    let sign = if x.is_sign_negative() { "-" } else { "" };
+    if x.is_infinite() {
+        return format!("{sign}Infinity");
+    }
+    if x == 0.0 {
+        return format!("{sign}0.0");
+    }
+    let (digits, exponent) = scientific.trim_start_matches('-').split_once('e').expect("scientific notation has an exponent");
+    let exponent: i32 = exponent.parse().expect("an exponent is a number");
+    let digits = digits.replace('.', "");
+    if (-3..7).contains(&exponent) {
+        if exponent < 0 {
+            return format!("{sign}0.{}{digits}", "0".repeat((-exponent - 1) as usize));
+        }
+        let whole = exponent as usize + 1;
+        let padded = format!("{digits:0<whole$}");
+        let (before, after) = padded.split_at(whole);
+        return format!("{sign}{before}.{}", if after.is_empty() { "0" } else { after });
+    }
+    let (first, others) = digits.split_at(1);
+    format!("{sign}{first}.{}E{exponent}", if others.is_empty() { "0" } else { others })
+}
+
+/// `BigDecimal.toString`.
+fn decimal_text(decimal: &BigDecimal) -> String {
+    let (unscaled, scale) = decimal.as_bigint_and_exponent();
+    let text = unscaled.to_string();
+    let (sign, digits) = text.strip_prefix('-').map_or(("", text.as_str()), |digits| ("-", digits));
+    if scale == 0 {
+        return text;
+    }
+    let length = digits.len() as i64;
+    let adjusted = length - 1 - scale;
+    if scale > 0 && adjusted >= -6 {
+        let width = scale as usize + 1;
+        let padded = format!("{digits:0>width$}");
+        let (whole, fraction) = padded.split_at(padded.len() - scale as usize);
+        return format!("{sign}{whole}.{fraction}");
+    }
+    let (first, others) = digits.split_at(1);
+    let point = if others.is_empty() { "" } else { "." };
+    let exponent = if adjusted == 0 { String::new() } else { format!("E{adjusted:+}") };
+    format!("{sign}{first}{point}{others}{exponent}")
+}
+
+/// `Values.dateFormatFor(date).format(date)`, on a machine whose time zone is UTC.
+fn date_text(millis: i64) -> String {
+    let pattern = if millis < DAY_MS {
+        "HH:mm:ss.SSS'Z'"
+    } else if millis % DAY_MS == 0 {
+        "yyyy-MM-dd"
+    } else {
+        "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'"
+    };
+    DateFormat::new(pattern).expect("a pattern known to be good").format(millis)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,6 +149,37 @@ mod tests {
         }
         for bad in ["", " 1", "1 ", ".", "1_000", "0x1", "NaN", "1e", "1e1.5", "-", "--1", "1f"] {
             assert!(parse_decimal(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_written_as_java_writes_them() {
+        let check = |x: f64, text: &str| assert_eq!(to_text(&Value::Float64(x)), text);
+        check(1.0, "1.0");
+        check(-0.0, "-0.0");
+        check(0.001, "0.001");
+        check(0.000_95, "9.5E-4");
+        check(1_234_567.0, "1234567.0");
+        check(12_345_678.0, "1.2345678E7");
+        check(1e21, "1.0E21");
+        assert_eq!(to_text(&Value::Float32(0.1)), "0.1");
+        let decimal = |text: &str, expected: &str| {
+            assert_eq!(to_text(&Value::Decimal(Box::new(parse_decimal(text).unwrap()))), expected);
+        };
+        decimal("12.50", "12.50");
+        decimal("0.0000012", "0.0000012");
+        decimal("0.00000012", "1.2E-7");
+        decimal("1e3", "1E+3");
+        decimal("-0.5", "-0.5");
+        decimal("12e3", "1.2E+4");
+    }
+
+    #[test]
+    fn texts_are_read_as_java_reads_them() {
+        assert_eq!(parse_float::<f64>(" 1.5e3d "), Some(1500.0));
+        assert_eq!(parse_float::<f64>("-Infinity"), Some(f64::NEG_INFINITY));
+        for bad in ["", "inf", "infinity", "nan", "1_0", "d", "e5"] {
+            assert_eq!(parse_float::<f64>(bad), None, "{bad}");
         }
     }
 
