@@ -292,29 +292,42 @@ impl ConfigDef {
 }
 
 impl ConfigKey {
-    fn validate(&self, given: Option<&str>) -> ConfigValue {
+    /// Says what a given text is worth, with Java's messages.
+    #[must_use]
+    pub fn validate(&self, given: Option<&str>) -> ConfigValue {
         let trimmed = given.map(|text| if self.kind == ConfigType::Password { text } else { text.trim() });
         let (value, errors) = match (trimmed, &self.default) {
-            (Some(text), _) => (Some(text.to_owned()), self.errors_of(text)),
+            (Some(text), _) => match type_check(self.kind, text) {
+                Ok(()) => (Some(text.to_owned()), self.errors_of(text)),
+                // As in Java, what is of another type counts as null from here on, and null is checked like any value.
+                Err(why) => (None, std::iter::once(self.wrong(text, why)).chain(self.null_error()).collect()),
+            },
             (None, Default::Value(default)) => (Some(default.clone()), Vec::new()),
             (None, Default::Null) => (None, Vec::new()),
             (None, Default::Required) => {
-                (None, vec![format!("Missing required configuration \"{}\" which has no default value.", self.name)])
+                let missing = format!("Missing required configuration \"{}\" which has no default value.", self.name);
+                (None, std::iter::once(missing).chain(self.null_error()).collect())
             }
         };
         ConfigValue { name: self.name.clone(), value, errors, visible: true }
     }
 
-    fn errors_of(&self, text: &str) -> Vec<String> {
+    fn wrong(&self, text: &str, why: &str) -> String {
         let shown = if self.kind == ConfigType::Password { "[hidden]" } else { text };
-        let wrong = |why: &str| vec![format!("Invalid value {shown} for configuration {}: {why}", self.name)];
-        if let Err(why) = type_check(self.kind, text) {
-            return wrong(why);
+        format!("Invalid value {shown} for configuration {}: {why}", self.name)
+    }
+
+    /// What Java's check says of null.
+    fn null_error(&self) -> Option<String> {
+        match &self.check {
+            Check::Min(_) | Check::Range(..) => Some(self.wrong("null", "Value must be non-null")),
+            Check::OneOf(_) | Check::OneOfIgnoreCase(_) => self.check.run("\0").err().map(|why| self.wrong("null", &why)),
+            Check::Any | Check::NonEmpty | Check::Custom(_) => None,
         }
-        match self.check.run(text) {
-            Ok(()) => Vec::new(),
-            Err(why) => wrong(&why),
-        }
+    }
+
+    fn errors_of(&self, text: &str) -> Vec<String> {
+        self.check.run(text).err().map(|why| self.wrong(text, &why)).into_iter().collect()
     }
 }
 
@@ -423,8 +436,9 @@ mod tests {
     #[test]
     fn messages_are_javas() {
         let key = || ConfigKey::required("tasks.max", ConfigType::Int, "Tasks.").check(Check::Min(1.0));
-        assert_eq!(errors(key(), None), ["Missing required configuration \"tasks.max\" which has no default value."]);
-        assert_eq!(errors(key(), Some("x")), ["Invalid value x for configuration tasks.max: Not a number of type INT"]);
+        let null = "Invalid value null for configuration tasks.max: Value must be non-null";
+        assert_eq!(errors(key(), None), ["Missing required configuration \"tasks.max\" which has no default value.", null]);
+        assert_eq!(errors(key(), Some("x")), ["Invalid value x for configuration tasks.max: Not a number of type INT", null]);
         assert_eq!(errors(key(), Some("0")), ["Invalid value 0 for configuration tasks.max: Value must be at least 1"]);
         assert!(errors(key(), Some(" 2 ")).is_empty());
     }

@@ -6,10 +6,16 @@ pub mod listener;
 pub mod overrides;
 pub mod worker_keys;
 pub mod worker;
+pub mod version;
+pub mod common;
+pub mod infos;
+pub mod validate;
 pub mod connector;
 
 pub use connector::{ConnectorConfig, DeadLetters, ErrorPolicy, PluginUse, PredicateStep, Tolerance, TopicSelection, TransformStep};
+pub use infos::ConfigInfos;
 pub use listener::Listener;
 pub use overrides::OverridePolicy;
 pub use provider::Providers;
+pub use validate::{RawConfig, validate};
 pub use worker::{ClientConfig, ConverterChoice, InternalTopic, LogFormat, PluginConfig, RestConfig, WorkerConfig};
