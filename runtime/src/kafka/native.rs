@@ -459,22 +459,26 @@ pub(super) fn log(who: &str, level: c_int, facility: &str, line: &str) {
     }
 }
 
-struct Element {
-    topic: String,
-    partition: i32,
+/// One partition of librdkafka's lists.
+pub(super) struct Element {
+    pub(super) topic: String,
+    pub(super) partition: i32,
+    pub(super) offset: i64,
     code: Code,
 }
 
 /// # Safety
 /// The list must be valid.
-unsafe fn elements(list: *const rd::rd_kafka_topic_partition_list_t) -> Vec<Element> {
+pub(super) unsafe fn elements(list: *const rd::rd_kafka_topic_partition_list_t) -> Vec<Element> {
     // SAFETY: a valid list has `cnt` elements.
     let list = unsafe { slice((*list).elems, (*list).cnt) };
     // SAFETY: an element's topic is a valid text.
-    list.iter().map(|e| Element { topic: unsafe { text(e.topic) }, partition: e.partition, code: e.err }).collect()
+    list.iter()
+        .map(|e| Element { topic: unsafe { text(e.topic) }, partition: e.partition, offset: e.offset, code: e.err })
+        .collect()
 }
 
-fn first_failure(elements: &[Element]) -> Outcome<()> {
+pub(super) fn first_failure(elements: &[Element]) -> Outcome<()> {
     match elements.iter().find(|e| e.code != Code::RD_KAFKA_RESP_ERR_NO_ERROR) {
         None => Ok(()),
         Some(e) => {
@@ -494,7 +498,7 @@ unsafe fn slice<'a, T>(start: *const T, count: c_int) -> &'a [T] {
     }
 }
 
-fn check(code: Code) -> Outcome<()> {
+pub(super) fn check(code: Code) -> Outcome<()> {
     if code == Code::RD_KAFKA_RESP_ERR_NO_ERROR {
         return Ok(());
     }

@@ -1,0 +1,248 @@
+//! Administration: topics, their settings, and the offsets of groups.
+
+use penstock_api::{Error, Offsets, Result, TopicPartition};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic as RawTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::group_offsets::{self, Change};
+use super::native::Failed;
+use super::producer::Told;
+use super::settings::AdminSettings;
+use super::trouble;
+
+/// A topic to create.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewTopic {
+    pub name: String,
+    /// -1 leaves it to the broker.
+    pub partitions: i32,
+    /// -1 leaves it to the broker.
+    pub replication_factor: i16,
+    /// `cleanup.policy` and so on.
+    pub configs: BTreeMap<String, String>,
+}
+
+/// Clones share one connection.
+#[derive(Clone)]
+pub struct Admin {
+    who: Arc<str>,
+    inner: Arc<AdminClient<Told>>,
+    timeout: Duration,
+}
+
+impl Admin {
+    /// An admin client; it connects when it is asked first.
+    ///
+    /// # Errors
+    /// `Config` when librdkafka refuses the settings.
+    pub fn new(settings: AdminSettings) -> Result<Self> {
+        let inner = settings
+            .client
+            .create_with_context(Told { who: settings.who.clone() })
+            .map_err(|e| Error::config(format!("start a Kafka admin client for {}", settings.who)).with_source(e))?;
+        Ok(Self { who: settings.who.into(), inner: Arc::new(inner), timeout: settings.api_timeout })
+    }
+
+    /// Creates a topic. Answers whether it was not there before.
+    ///
+    /// # Errors
+    /// `Config` when the broker refuses it, `Retriable` when it does not answer.
+    pub async fn create_topic(&self, topic: &NewTopic) -> Result<bool> {
+        let mut raw = RawTopic::new(&topic.name, topic.partitions, TopicReplication::Fixed(topic.replication_factor.into()));
+        for (key, value) in &topic.configs {
+            raw = raw.set(key, value);
+        }
+        let what = format!("create topic {}", topic.name);
+        let outcomes = self.inner.create_topics([&raw], &self.options()).await.map_err(|e| self.error(&e, &what))?;
+        match outcomes.into_iter().next() {
+            Some(Err((_, Code::TopicAlreadyExists))) => Ok(false),
+            Some(Err((_, code))) => Err(match code {
+                Code::InvalidReplicationFactor => Error::config(format!(
+                    "{what}: the cluster has fewer than {} brokers for its replicas; lower the replication factor",
+                    topic.replication_factor
+                )),
+                Code::InvalidPartitions | Code::InvalidConfig | Code::PolicyViolation | Code::InvalidTopic => {
+                    Error::config(format!("{what}: the broker refuses its settings")).with_source(code.to_string())
+                }
+                Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed => {
+                    Error::config(format!("{what}: not allowed; grant CREATE to this principal, or create it by hand"))
+                }
+                code => trouble::of_request(code, &code.to_string(), &what),
+            }),
+            Some(Ok(_)) | None => Ok(true),
+        }
+    }
+
+    /// How many partitions a topic has; `None` when it is not there.
+    ///
+    /// # Errors
+    /// `Retriable` when no broker answers.
+    pub async fn partitions(&self, topic: &str) -> Result<Option<i32>> {
+        Ok(self.topics().await?.remove(topic))
+    }
+
+    /// All topics with their numbers of partitions. (Asking for one that is not there might create it.)
+    ///
+    /// # Errors
+    /// `Retriable` when no broker answers.
+    pub async fn topics(&self) -> Result<BTreeMap<String, i32>> {
+        let timeout = self.timeout;
+        self.blocking("list topics", move |inner| {
+            let metadata = inner.inner().fetch_metadata(None, timeout).map_err(failed)?;
+            let topics = metadata.topics().iter().filter(|t| t.error().is_none());
+            Ok(topics.map(|t| (t.name().to_owned(), i32::try_from(t.partitions().len()).unwrap_or(i32::MAX))).collect())
+        })
+        .await
+    }
+
+    /// A topic's settings, defaults included.
+    ///
+    /// # Errors
+    /// `Retriable` when no broker answers, or the topic is not there.
+    pub async fn topic_configs(&self, topic: &str) -> Result<BTreeMap<String, String>> {
+        let what = format!("describe topic {topic}");
+        let asked = [ResourceSpecifier::Topic(topic)];
+        let answers = self.inner.describe_configs(&asked, &self.options()).await.map_err(|e| self.error(&e, &what))?;
+        let answer = answers.into_iter().next().ok_or_else(|| Error::retriable(format!("{what}: no answer")))?;
+        let entries = answer.map_err(|code| trouble::of_request(code, &code.to_string(), &what))?.entries;
+        Ok(entries.into_iter().filter_map(|e| Some((e.name, e.value?))).collect())
+    }
+
+    /// The cluster's id.
+    ///
+    /// # Errors
+    /// `Retriable` when no broker answers.
+    pub async fn cluster_id(&self) -> Result<String> {
+        let timeout = self.timeout;
+        self.blocking("ask for the cluster's id", move |inner| {
+            let silent = || Failed { code: Code::OperationTimedOut, message: "no broker answers".into() };
+            inner.inner().fetch_cluster_id(timeout).ok_or_else(silent)
+        })
+        .await
+    }
+
+    /// What a group has committed; nothing for one that is not there.
+    ///
+    /// # Errors
+    /// `Retriable` when no broker answers.
+    pub async fn group_offsets(&self, group: &str) -> Result<Offsets> {
+        let (timeout, name) = (self.timeout, group.to_owned());
+        self.blocking(&format!("list the offsets of group {group}"), move |inner| {
+            group_offsets::list(inner.inner().native_client(), &name, timeout)
+        })
+        .await
+    }
+
+    /// Commits in the name of a group that nobody is in.
+    ///
+    /// # Errors
+    /// `Retriable` when no broker answers, or somebody is in the group.
+    pub async fn alter_group_offsets(&self, group: &str, offsets: &Offsets) -> Result<()> {
+        let wanted = offsets.iter().map(|(p, o)| (p.clone(), Some(*o))).collect();
+        self.change_group(group, "alter", wanted, Change::Alter).await
+    }
+
+    /// Forgets what a group has committed for these partitions. Nobody may be reading them.
+    ///
+    /// # Errors
+    /// `Retriable` when no broker answers, or somebody is in the group.
+    pub async fn delete_group_offsets(&self, group: &str, partitions: &[TopicPartition]) -> Result<()> {
+        let wanted = partitions.iter().map(|p| (p.clone(), None)).collect();
+        self.change_group(group, "delete", wanted, Change::Delete).await
+    }
+
+    async fn change_group(
+        &self,
+        group: &str,
+        verb: &str,
+        wanted: Vec<(TopicPartition, Option<i64>)>,
+        change: Change,
+    ) -> Result<()> {
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let (timeout, name) = (self.timeout, group.to_owned());
+        self.blocking(&format!("{verb} offsets of group {group}"), move |inner| {
+            group_offsets::change(inner.inner().native_client(), &name, &wanted, change, timeout)
+        })
+        .await
+    }
+
+    /// Deletes a group that nobody is in; one that is not there counts as deleted.
+    ///
+    /// # Errors
+    /// `Retriable` when no broker answers, or somebody is in the group.
+    pub async fn delete_group(&self, group: &str) -> Result<()> {
+        let what = format!("delete group {group}");
+        let outcomes = self.inner.delete_groups(&[group], &self.options()).await.map_err(|e| self.error(&e, &what))?;
+        match outcomes.into_iter().next() {
+            None | Some(Ok(_) | Err((_, Code::GroupIdNotFound))) => Ok(()),
+            Some(Err((_, Code::NonEmptyGroup))) => {
+                Err(Error::retriable(format!("{what}: it still has members; stop them first")))
+            }
+            Some(Err((_, code))) => Err(trouble::of_request(code, &code.to_string(), &what)),
+        }
+    }
+
+    /// The first offsets that are still there.
+    ///
+    /// # Errors
+    /// `Retriable` when no broker answers.
+    pub async fn begin_offsets(&self, partitions: &[TopicPartition]) -> Result<Offsets> {
+        self.watermarks(partitions, |(low, _)| low).await
+    }
+
+    /// The offsets behind the last records.
+    ///
+    /// # Errors
+    /// `Retriable` when no broker answers.
+    pub async fn end_offsets(&self, partitions: &[TopicPartition]) -> Result<Offsets> {
+        self.watermarks(partitions, |(_, high)| high).await
+    }
+
+    async fn watermarks(&self, partitions: &[TopicPartition], pick: fn((i64, i64)) -> i64) -> Result<Offsets> {
+        let (timeout, partitions) = (self.timeout, partitions.to_vec());
+        self.blocking("look up where partitions begin and end", move |inner| {
+            let of = |p: TopicPartition| {
+                let both = inner.inner().fetch_watermarks(&p.topic, p.partition, timeout).map_err(failed)?;
+                Ok((p, pick(both)))
+            };
+            partitions.into_iter().map(of).collect()
+        })
+        .await
+    }
+
+    fn options(&self) -> AdminOptions {
+        AdminOptions::new().request_timeout(Some(self.timeout)).operation_timeout(Some(self.timeout))
+    }
+
+    fn error(&self, error: &KafkaError, what: &str) -> Error {
+        let failed = failed_ref(error);
+        trouble::of_request(failed.code, &failed.message, &format!("{what} for {}", self.who))
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        what: &str,
+        work: impl FnOnce(&AdminClient<Told>) -> Result<T, Failed> + Send + 'static,
+    ) -> Result<T> {
+        let inner = self.inner.clone();
+        let what = format!("{what} for {}", self.who);
+        match tokio::task::spawn_blocking(move || work(&inner)).await {
+            Ok(outcome) => outcome.map_err(|failed| trouble::of_request(failed.code, &failed.message, &what)),
+            Err(error) => Err(Error::retriable(what).with_source(error)),
+        }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the shape `map_err` wants")]
+fn failed(error: KafkaError) -> Failed {
+    failed_ref(&error)
+}
+
+fn failed_ref(error: &KafkaError) -> Failed {
+    Failed { code: error.rdkafka_error_code().unwrap_or(Code::Unknown), message: error.to_string() }
+}

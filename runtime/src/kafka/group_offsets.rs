@@ -1,0 +1,167 @@
+//! Offsets of groups that nobody is in: list, alter, delete. rust-rdkafka has no calls for these.
+
+use penstock_api::{Offsets, TopicPartition};
+use rdkafka::bindings as rd;
+use rdkafka::client::NativeClient;
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::{Offset, TopicPartitionList};
+use std::ffi::c_char;
+use std::time::Duration;
+
+use super::native::{Element, Failed, c_string, check, elements, first_failure, millis, text};
+
+/// What to do with the offsets.
+#[derive(Clone, Copy)]
+pub(super) enum Change {
+    Alter,
+    Delete,
+}
+
+/// All offsets of a group. Blocks.
+pub(super) fn list(client: &NativeClient, group: &str, timeout: Duration) -> Result<Offsets, Failed> {
+    let group = c_string(group);
+    // SAFETY: without partitions librdkafka lists all; the request and its options are destroyed below, the event is read before.
+    let found = unsafe {
+        let mut request = rd::rd_kafka_ListConsumerGroupOffsets_new(group.as_ptr(), std::ptr::null());
+        let found = ask(
+            client,
+            rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS,
+            timeout,
+            |options, queue| {
+                rd::rd_kafka_ListConsumerGroupOffsets(client.ptr(), &raw mut request, 1, options, queue);
+            },
+            |event, count| {
+                rd::rd_kafka_ListConsumerGroupOffsets_result_groups(
+                    rd::rd_kafka_event_ListConsumerGroupOffsets_result(event),
+                    count,
+                )
+            },
+        );
+        rd::rd_kafka_ListConsumerGroupOffsets_destroy(request);
+        found?
+    };
+    first_failure(&found)?;
+    let committed = found.into_iter().filter(|e| e.offset >= 0);
+    Ok(committed.map(|e| (TopicPartition { topic: e.topic.into(), partition: e.partition }, e.offset)).collect())
+}
+
+/// Alters or deletes offsets of a group. Blocks.
+pub(super) fn change(
+    client: &NativeClient,
+    group: &str,
+    wanted: &[(TopicPartition, Option<i64>)],
+    change: Change,
+    timeout: Duration,
+) -> Result<(), Failed> {
+    let group = c_string(group);
+    let mut list = TopicPartitionList::with_capacity(wanted.len());
+    for (partition, offset) in wanted {
+        let offset = offset.map_or(Offset::Invalid, Offset::Offset);
+        let added = list.add_partition_offset(&partition.topic, partition.partition, offset);
+        added.map_err(|e| Failed { code: RDKafkaErrorCode::InvalidArgument, message: e.to_string() })?;
+    }
+    use rd::rd_kafka_admin_op_t as Op;
+    // SAFETY: librdkafka copies group and list; requests are destroyed below, events are read before they are destroyed.
+    let found = unsafe {
+        match change {
+            Change::Alter => {
+                let mut request = rd::rd_kafka_AlterConsumerGroupOffsets_new(group.as_ptr(), list.ptr());
+                let found = ask(
+                    client,
+                    Op::RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS,
+                    timeout,
+                    |options, queue| {
+                        rd::rd_kafka_AlterConsumerGroupOffsets(client.ptr(), &raw mut request, 1, options, queue);
+                    },
+                    |event, count| {
+                        let result = rd::rd_kafka_event_AlterConsumerGroupOffsets_result(event);
+                        rd::rd_kafka_AlterConsumerGroupOffsets_result_groups(result, count)
+                    },
+                );
+                rd::rd_kafka_AlterConsumerGroupOffsets_destroy(request);
+                found?
+            }
+            Change::Delete => {
+                let mut request = rd::rd_kafka_DeleteConsumerGroupOffsets_new(group.as_ptr(), list.ptr());
+                let found = ask(
+                    client,
+                    Op::RD_KAFKA_ADMIN_OP_DELETECONSUMERGROUPOFFSETS,
+                    timeout,
+                    |options, queue| {
+                        rd::rd_kafka_DeleteConsumerGroupOffsets(client.ptr(), &raw mut request, 1, options, queue);
+                    },
+                    |event, count| {
+                        let result = rd::rd_kafka_event_DeleteConsumerGroupOffsets_result(event);
+                        rd::rd_kafka_DeleteConsumerGroupOffsets_result_groups(result, count)
+                    },
+                );
+                rd::rd_kafka_DeleteConsumerGroupOffsets_destroy(request);
+                found?
+            }
+        }
+    };
+    first_failure(&found)
+}
+
+type Groups = *mut *const rd::rd_kafka_group_result_t;
+
+/// Sends one request and waits for its answer about one group.
+///
+/// # Safety
+/// `send` sends with the options and queue it is given; `groups` reads the answer of that request.
+unsafe fn ask(
+    client: &NativeClient,
+    op: rd::rd_kafka_admin_op_t,
+    timeout: Duration,
+    send: impl FnOnce(*mut rd::rd_kafka_AdminOptions_t, *mut rd::rd_kafka_queue_t),
+    groups: impl FnOnce(*mut rd::rd_kafka_event_t, *mut usize) -> Groups,
+) -> Result<Vec<Element>, Failed> {
+    // SAFETY: options, queue and event are made and destroyed here, and the caller keeps its promise.
+    unsafe {
+        let options = rd::rd_kafka_AdminOptions_new(client.ptr(), op);
+        let mut reason = [0 as c_char; 256];
+        let set = rd::rd_kafka_AdminOptions_set_request_timeout(options, millis(timeout), reason.as_mut_ptr(), reason.len());
+        let queue = rd::rd_kafka_queue_new(client.ptr());
+        let outcome = check(set).and_then(|()| {
+            send(options, queue);
+            let event = rd::rd_kafka_queue_poll(queue, millis(timeout));
+            if event.is_null() {
+                return Err(Failed { code: RDKafkaErrorCode::OperationTimedOut, message: "no broker answers".into() });
+            }
+            let outcome = read(event, groups);
+            rd::rd_kafka_event_destroy(event);
+            outcome
+        });
+        rd::rd_kafka_queue_destroy(queue);
+        rd::rd_kafka_AdminOptions_destroy(options);
+        outcome
+    }
+}
+
+/// # Safety
+/// The event is valid and of the kind `groups` reads.
+unsafe fn read(
+    event: *mut rd::rd_kafka_event_t,
+    groups: impl FnOnce(*mut rd::rd_kafka_event_t, *mut usize) -> Groups,
+) -> Result<Vec<Element>, Failed> {
+    // SAFETY: the caller's promise; librdkafka's texts and lists live as long as the event.
+    unsafe {
+        let code = rd::rd_kafka_event_error(event);
+        if code != rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return Err(Failed { code: code.into(), message: text(rd::rd_kafka_event_error_string(event)) });
+        }
+        let mut count = 0;
+        let groups = groups(event, &raw mut count);
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let group = *groups;
+        let error = rd::rd_kafka_group_result_error(group);
+        if !error.is_null() {
+            let code = rd::rd_kafka_error_code(error).into();
+            return Err(Failed { code, message: text(rd::rd_kafka_error_string(error)) });
+        }
+        let list = rd::rd_kafka_group_result_partitions(group);
+        Ok(if list.is_null() { Vec::new() } else { elements(list) })
+    }
+}
