@@ -1,0 +1,174 @@
+//! The real Java Connect: the oracle when a promise says "as Java does", and the rival in benchmarks.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::connect::Connect;
+use crate::kafka::{Kafka, java_arguments, to_properties, unique};
+use crate::process::{Launch, Process, Usage};
+use crate::{ground, wait};
+
+const START_LIMIT: Duration = Duration::from_secs(120);
+
+/// A Java worker in distributed mode, a cluster of one unless it is given the `group.id` of another.
+#[derive(Debug)]
+pub struct JavaConnect {
+    process: Process,
+    connect: Connect,
+    data: PathBuf,
+    /// From the start of the process to the first answer of `GET /`.
+    pub first_answer: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct Builder {
+    properties: BTreeMap<String, String>,
+    plugin_path: Vec<PathBuf>,
+    jvm: Vec<String>,
+    heap_max_mb: u32,
+}
+
+impl JavaConnect {
+    /// As it comes: every plugin folder scanned, a heap of 2 GB.
+    pub fn builder(kafka: &Kafka) -> Builder {
+        let mut properties = worker_properties(kafka);
+        properties.insert("offset.flush.interval.ms".into(), "1000".into());
+        Builder { properties, plugin_path: Vec::new(), jvm: vec!["-Xms256m".into()], heap_max_mb: 2048 }
+    }
+
+    pub fn connect(&self) -> &Connect {
+        &self.connect
+    }
+
+    pub fn usage(&self) -> Result<Usage> {
+        self.process.usage()
+    }
+
+    pub fn log_text(&self) -> String {
+        self.process.log_text()
+    }
+
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Asks it to stop and waits for its end.
+    pub async fn stop(&mut self) -> Result<()> {
+        self.process.terminate(Duration::from_secs(60)).await.map(|_| ())
+    }
+
+    /// Starts it again with the same properties, killing it first if it runs.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.process.start_again()?;
+        self.until_ready().await
+    }
+
+    async fn until_ready(&mut self) -> Result<()> {
+        let connect = self.connect.clone();
+        let began = self.process.began;
+        let mut first_answer = None;
+        let ready = async || {
+            if first_answer.is_none() && connect.get("/").await.is_ok() {
+                first_answer = Some(began.elapsed());
+            }
+            // The HTTP server answers before the worker has joined its group; this path waits for that.
+            first_answer.is_some() && connect.get("/connectors").await.is_ok_and(|answer| answer.status == 200)
+        };
+        self.process.until_ready(START_LIMIT, ready).await?;
+        self.first_answer = first_answer.unwrap_or_default();
+        Ok(())
+    }
+}
+
+impl Drop for JavaConnect {
+    fn drop(&mut self) {
+        self.process.kill();
+        fs::remove_dir_all(&self.data).ok();
+    }
+}
+
+impl Builder {
+    /// A line of the worker's properties.
+    pub fn property(mut self, key: &str, value: impl ToString) -> Self {
+        self.properties.insert(key.into(), value.to_string());
+        self
+    }
+
+    /// A folder that holds folders of jars.
+    pub fn plugin_path(mut self, folder: PathBuf) -> Self {
+        self.plugin_path.push(folder);
+        self
+    }
+
+    /// Tuned for memory and start, as somebody would who cares: plugins from service files only, a small heap.
+    pub fn lean(mut self) -> Self {
+        self.heap_max_mb = 512;
+        self.jvm.clear();
+        self.property("plugin.discovery", "service_load")
+    }
+
+    pub async fn start(mut self) -> Result<JavaConnect> {
+        let ground = tokio::task::spawn_blocking(|| ground::part("connect")).await??;
+        let data = ground::data_dir("java-connect")?;
+        let url = format!("http://127.0.0.1:{}", ground::free_port()?);
+        // It must name a folder that exists.
+        let mut plugin_path = vec![data.join("plugins")];
+        fs::create_dir_all(&plugin_path[0])?;
+        plugin_path.append(&mut self.plugin_path);
+        let plugin_path: Vec<_> = plugin_path.iter().map(|path| path.to_string_lossy()).collect();
+        self.properties.insert("plugin.path".into(), plugin_path.join(","));
+        self.properties.insert("listeners".into(), url.clone());
+        let file = data.join("worker.properties");
+        fs::write(&file, to_properties(&self.properties)).with_context(|| format!("write {}", file.display()))?;
+
+        let class_path = format!("{}/*", ground.join("lib").display());
+        let main = ["org.apache.kafka.connect.cli.ConnectDistributed", &file.to_string_lossy()];
+        let launch = Launch {
+            name: "java-connect".into(),
+            program: "java".into(),
+            arguments: java_arguments(&self.jvm, self.heap_max_mb, &class_path, &main),
+            environment: BTreeMap::new(),
+        };
+        let process = Process::start(launch)?;
+        let mut java = JavaConnect { process, connect: Connect::new(url), data, first_answer: Duration::ZERO };
+        java.until_ready().await?;
+        Ok(java)
+    }
+}
+
+/// What every distributed worker needs, with topics and a group of its own.
+pub(crate) fn worker_properties(kafka: &Kafka) -> BTreeMap<String, String> {
+    let group = unique("connect");
+    [
+        ("bootstrap.servers", kafka.bootstrap().to_owned()),
+        ("config.storage.topic", format!("{group}-configs")),
+        ("offset.storage.topic", format!("{group}-offsets")),
+        ("status.storage.topic", format!("{group}-status")),
+        ("config.storage.replication.factor", "1".into()),
+        ("offset.storage.replication.factor", "1".into()),
+        ("status.storage.replication.factor", "1".into()),
+        ("offset.storage.partitions", "2".into()),
+        ("status.storage.partitions", "2".into()),
+        ("key.converter", "org.apache.kafka.connect.storage.StringConverter".into()),
+        ("value.converter", "org.apache.kafka.connect.json.JsonConverter".into()),
+        ("value.converter.schemas.enable", "false".into()),
+        ("group.id", group),
+    ]
+    .map(|(key, value)| (key.to_owned(), value))
+    .into()
+}
+
+/// Waits until a sink connector's group has committed all of a topic: how both Java's progress and ours is seen from outside.
+pub async fn wait_drained(kafka: &Kafka, connector: &str, topic: &str, limit: Duration) -> Result<()> {
+    let group = format!("connect-{connector}");
+    wait::wait_until(&format!("{group} to commit all of {topic}"), limit, async || {
+        let lag = kafka.lag(&group, topic).await?;
+        anyhow::ensure!(lag == 0, "{lag} records are left");
+        Ok(true)
+    })
+    .await
+}
