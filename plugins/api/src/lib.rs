@@ -2,19 +2,19 @@
 //!
 //! In reading order: what can go wrong, what a value is, what carries it, and who works on it.
 
-pub mod batch;
-pub mod config;
-pub mod connector;
-pub mod converter;
 pub mod error;
-pub mod json;
+pub mod schema;
+pub mod value;
 pub mod path;
+pub mod json;
 pub mod payload;
 pub mod record;
-pub mod registry;
-pub mod schema;
+pub mod batch;
+pub mod config;
 pub mod transform;
-pub mod value;
+pub mod converter;
+pub mod connector;
+pub mod registry;
 
 pub use batch::{Batch, Failure, Row, Verdict};
 pub use config::{ConfigDef, ConfigKey, ConfigType, Importance, Parsed, Props};

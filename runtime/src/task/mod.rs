@@ -1,1 +1,17 @@
 //! Tasks: the loops that move data.
+//!
+//! The invariants of the data path, quoted by number at the line that upholds each:
+//!
+//! 1. An offset is committed only after the task called it durable, and after the dead letters below it are acknowledged.
+//! 2. Commits go by `Origin`, which transforms cannot touch.
+//! 3. Only the leader writes configuration; a worker fenced from the config topic stops leading before anything else.
+//! 4. New source tasks start only after the older generation's producers are fenced.
+
+pub mod errors;
+pub mod pipeline;
+pub mod dead_letters;
+pub mod unit;
+pub mod sink;
+
+pub use sink::start as start_sink;
+pub use unit::{Event, TaskEvent, TaskHandle, TaskSpec, Wanted};

@@ -1,0 +1,260 @@
+//! What a failure means: tried again, tolerated, logged, sent to the dead-letter topic, or the end of the task.
+//!
+//! Rules of KIP-298 as `RetryWithToleranceOperator` and its reporters apply them. One difference on purpose: a dead letter
+//! that Kafka refuses fails the task, where Java logs it and loses the record.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use penstock_api::batch::{Failure, Stage};
+use penstock_api::record::{RawHeader, TimestampType};
+use penstock_api::{Bytes, Error, ErrorKind, RawRecord, TaskId};
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{ErrorPolicy, Tolerance};
+use crate::metrics::SinkTaskMetrics;
+
+/// The wait before the first retry; it doubles from there to `errors.retry.delay.max.ms` (KIP-298).
+const RETRY_DELAY_MIN: Duration = Duration::from_millis(300);
+
+/// A record for the dead-letter topic.
+#[derive(Debug)]
+pub struct DeadLetter {
+    pub key: Option<Bytes>,
+    pub value: Option<Bytes>,
+    pub timestamp: Option<i64>,
+    pub headers: Vec<RawHeader>,
+}
+
+/// Decides on failures of one task.
+pub struct ErrorHandler {
+    task: TaskId,
+    policy: ErrorPolicy,
+    metrics: Arc<SinkTaskMetrics>,
+}
+
+impl ErrorHandler {
+    /// A handler under that policy.
+    #[must_use]
+    pub fn new(task: TaskId, policy: ErrorPolicy, metrics: Arc<SinkTaskMetrics>) -> Self {
+        Self { task, policy, metrics }
+    }
+
+    /// Whether a failed operation is to be tried again, and after which wait.
+    ///
+    /// `attempt` counts from 0; `since` is how long ago the operation failed first. Only `Retriable` errors are tried again.
+    #[must_use]
+    pub fn retry_after(&self, error: &Error, attempt: u32, since: Duration) -> Option<Duration> {
+        if error.kind() != ErrorKind::Retriable {
+            return None;
+        }
+        let left = match self.policy.retry_timeout {
+            None => Duration::MAX,
+            Some(timeout) => timeout.checked_sub(since).filter(|left| !left.is_zero())?,
+        };
+        let delay = RETRY_DELAY_MIN.saturating_mul(2u32.saturating_pow(attempt)).min(self.policy.retry_delay_max);
+        Some(delay.min(left))
+    }
+
+    /// Gives a record up: counts and logs it. The dead letter to send, if there is a topic for it.
+    ///
+    /// # Errors
+    /// `Fatal` when `errors.tolerance` does not allow it. The dead letter is to be sent even then, as in Java.
+    pub fn give_up(&self, raw: &RawRecord, failure: &Failure) -> (Option<DeadLetter>, Result<(), Error>) {
+        self.metrics.failures.add(1);
+        self.metrics.errors.add(1);
+        if self.policy.log {
+            self.log(raw, failure);
+        }
+        let letter = self.policy.dead_letters.as_ref().map(|to| {
+            self.metrics.dead_letters.add(1);
+            self.dead_letter(raw, failure, to.context_headers)
+        });
+        let outcome = match self.policy.tolerance {
+            Tolerance::All => {
+                self.metrics.skipped.add(1);
+                Ok(())
+            }
+            Tolerance::None => Err(Error::fatal(format!(
+                "Tolerance exceeded in error handler: {} at {} failed for the record at {}-{} offset {}: {:#}. To go on past such \
+                 records set errors.tolerance=all, and errors.deadletterqueue.topic.name to keep them",
+                failure.class,
+                failure.stage.name(),
+                raw.topic,
+                raw.partition,
+                raw.offset,
+                failure.error
+            ))),
+        };
+        (letter, outcome)
+    }
+
+    fn log(&self, raw: &RawRecord, failure: &Failure) {
+        self.metrics.logged.add(1);
+        let mut message = format!(
+            "Error encountered in task {}. Executing stage '{}' with class '{}'",
+            self.task,
+            failure.stage.name(),
+            failure.class
+        );
+        if self.policy.log_messages {
+            message.push_str(&consumed_record(raw));
+        }
+        tracing::error!(connector = %self.task.connector, task = self.task.task, error = %format!("{:#}", failure.error), "{message}.");
+    }
+
+    fn dead_letter(&self, raw: &RawRecord, failure: &Failure, context_headers: bool) -> DeadLetter {
+        let mut headers: Vec<RawHeader> = raw.headers.as_deref().unwrap_or_default().to_vec();
+        if context_headers {
+            headers.extend(self.context_headers(raw, failure));
+        }
+        DeadLetter { key: raw.key.clone(), value: raw.value.clone(), timestamp: raw.timestamp, headers }
+    }
+
+    fn context_headers(&self, raw: &RawRecord, failure: &Failure) -> Vec<RawHeader> {
+        let header = |name: &str, value: String| RawHeader {
+            key: format!("__connect.errors.{name}").into(),
+            value: Some(Bytes::from(value)),
+        };
+        vec![
+            header("topic", raw.topic.to_string()),
+            header("partition", raw.partition.to_string()),
+            header("offset", raw.offset.to_string()),
+            header("connector.name", self.task.connector.to_string()),
+            header("task.id", self.task.task.to_string()),
+            header("stage", failure.stage.name().to_owned()),
+            header("class.name", failure.class.to_string()),
+            header("exception.class.name", failure.error.java_class().to_owned()),
+            header("exception.message", failure.error.message().to_owned()),
+            header("exception.stacktrace", trace(&failure.error)),
+        ]
+    }
+}
+
+/// An error as a Java user reads a stack trace: the class and message, then each cause.
+#[must_use]
+pub fn trace(error: &Error) -> String {
+    let mut text = format!("{}: {}", error.java_class(), error.message());
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        let _infallible = write!(text, "\nCaused by: {cause}");
+        next = cause.source();
+    }
+    text.push('\n');
+    text
+}
+
+fn consumed_record(raw: &RawRecord) -> String {
+    let timestamp_type = match raw.timestamp_type {
+        TimestampType::NoTimestamp => "NoTimestampType",
+        TimestampType::CreateTime => "CreateTime",
+        TimestampType::LogAppendTime => "LogAppendTime",
+    };
+    format!(
+        ", where consumed record is {{topic='{}', partition={}, offset={}, timestamp={}, timestampType={timestamp_type}, key={}, value={}}}",
+        raw.topic,
+        raw.partition,
+        raw.offset,
+        raw.timestamp.unwrap_or(-1),
+        shown(raw.key.as_ref()),
+        shown(raw.value.as_ref()),
+    )
+}
+
+/// Bytes for the log: as text when they are text, else in base64.
+fn shown(bytes: Option<&Bytes>) -> String {
+    match bytes {
+        None => "null".into(),
+        Some(bytes) => std::str::from_utf8(bytes).map_or_else(|_| BASE64.encode(bytes), str::to_owned),
+    }
+}
+
+/// The failure of a record that a sink task reported or that its put refused.
+#[must_use]
+pub fn put_failure(class: &Arc<str>, error: Error) -> Failure {
+    Failure { stage: Stage::TaskPut, class: class.clone(), error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::DeadLetters;
+
+    fn handler(tolerance: Tolerance, retry_timeout: Option<Duration>) -> ErrorHandler {
+        let policy = ErrorPolicy {
+            tolerance,
+            retry_timeout,
+            retry_delay_max: Duration::from_secs(1),
+            log: false,
+            log_messages: false,
+            dead_letters: Some(DeadLetters { topic: "dead".into(), replication_factor: 1, context_headers: true }),
+        };
+        ErrorHandler::new(TaskId { connector: "orders".into(), task: 0 }, policy, Arc::default())
+    }
+
+    fn raw() -> RawRecord {
+        RawRecord {
+            topic: "orders".into(),
+            partition: 3,
+            offset: 42,
+            timestamp: Some(7),
+            timestamp_type: TimestampType::CreateTime,
+            key: None,
+            value: Some(Bytes::from_static(b"{")),
+            headers: Some(Box::new([RawHeader { key: "own".into(), value: None }])),
+        }
+    }
+
+    fn failure() -> Failure {
+        let error = Error::data("unexpected end").context("converting byte[] to Kafka Connect data failed");
+        Failure { stage: Stage::ValueConverter, class: "JsonConverter".into(), error }
+    }
+
+    #[test]
+    fn retries_double_up_to_the_maximum_and_end_with_the_timeout() {
+        let error = Error::retriable("registry is down");
+        let handler = handler(Tolerance::All, Some(Duration::from_secs(10)));
+        let wait = |attempt, since_ms| handler.retry_after(&error, attempt, Duration::from_millis(since_ms));
+        assert_eq!(wait(0, 0), Some(Duration::from_millis(300)));
+        assert_eq!(wait(1, 300), Some(Duration::from_millis(600)));
+        assert_eq!(wait(2, 900), Some(Duration::from_secs(1)));
+        assert_eq!(wait(9, 9_900), Some(Duration::from_millis(100)));
+        assert_eq!(wait(99, 10_000), None);
+    }
+
+    #[test]
+    fn only_retriable_errors_are_tried_again_and_only_when_asked() {
+        let handler = handler(Tolerance::All, Some(Duration::ZERO));
+        assert_eq!(handler.retry_after(&Error::retriable("down"), 0, Duration::ZERO), None);
+        assert_eq!(handler.retry_after(&Error::data("poison"), 0, Duration::ZERO), None);
+    }
+
+    #[test]
+    fn a_dead_letter_says_where_it_came_from_and_why() {
+        let (letter, outcome) = handler(Tolerance::All, None).give_up(&raw(), &failure());
+        outcome.unwrap();
+        let letter = letter.unwrap();
+        let header = |name: &str| {
+            let header = letter.headers.iter().find(|h| h.key == name).unwrap();
+            String::from_utf8(header.value.clone().unwrap().to_vec()).unwrap()
+        };
+        assert_eq!(letter.headers[0].key, "own");
+        assert_eq!(header("__connect.errors.topic"), "orders");
+        assert_eq!(header("__connect.errors.partition"), "3");
+        assert_eq!(header("__connect.errors.offset"), "42");
+        assert_eq!(header("__connect.errors.stage"), "VALUE_CONVERTER");
+        assert_eq!(header("__connect.errors.exception.class.name"), "org.apache.kafka.connect.errors.DataException");
+        assert!(header("__connect.errors.exception.stacktrace").contains("Caused by: unexpected end"));
+    }
+
+    #[test]
+    fn without_tolerance_the_task_fails_and_the_dead_letter_goes_out_all_the_same() {
+        let (letter, outcome) = handler(Tolerance::None, None).give_up(&raw(), &failure());
+        let error = outcome.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Fatal);
+        assert!(error.message().contains("orders-3 offset 42"), "{error}");
+        assert!(error.message().contains("errors.tolerance=all"), "{error}");
+        assert!(letter.is_some());
+    }
+}
