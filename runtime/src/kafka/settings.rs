@@ -30,6 +30,14 @@ pub struct ConsumerSettings {
     pub(super) exclude_internal_topics: bool,
 }
 
+impl ConsumerSettings {
+    /// The same as librdkafka wants it, for the worker's own consumers.
+    #[must_use]
+    pub fn librdkafka(&self) -> &ClientConfig {
+        &self.client
+    }
+}
+
 /// `auto.offset.reset`: where to begin without a committed offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reset {

@@ -2,41 +2,38 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
-use penstock_api::{Error, ErrorKind, Result};
-use rdkafka::admin::AdminClient;
-use rdkafka::client::DefaultClientContext;
-use rdkafka::config::ClientConfig;
+use bytes::Bytes;
+use penstock_api::{Error, ErrorKind, Props, Result};
 use rdkafka::consumer::{Consumer, StreamConsumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::event::Record;
 use super::topic::{self, TopicSpec};
+use crate::config::WorkerConfig;
+use crate::kafka::{Admin, Outgoing, Producer, settings};
 
-/// How clients for the internal topics are made: connection and security are set, the rest is set here.
+/// Makes the worker's own clients, by the connection settings of the worker file.
 #[derive(Clone)]
 pub struct Clients {
-    pub consumer: ClientConfig,
-    pub producer: ClientConfig,
-    pub admin: ClientConfig,
+    common: Props,
     /// The worker's `group.id`.
-    pub group: String,
+    pub group: Arc<str>,
 }
 
 /// An append that takes longer has failed, though the records may still get in. Java's `READ_WRITE_TOTAL_TIMEOUT_MS`.
-const APPEND_TIMEOUT_MS: u32 = 30_000;
+const APPEND_TIMEOUT: Duration = Duration::from_secs(30);
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(10);
 
 /// Appends to the internal topics. One for all of a worker; cheap to clone.
 #[derive(Clone)]
 pub struct Log {
-    producer: FutureProducer,
+    producer: Producer,
 }
 
 /// Where an appended record stands.
@@ -68,20 +65,96 @@ pub enum Read {
 }
 
 impl Clients {
+    /// The clients of this worker.
+    #[must_use]
+    pub fn new(worker: &WorkerConfig) -> Self {
+        Self { common: worker.clients.common.clone(), group: worker.group_id.clone() }
+    }
+
     /// Where the brokers are, for messages.
     #[must_use]
     pub fn bootstrap_servers(&self) -> &str {
-        self.admin.get("bootstrap.servers").unwrap_or_default()
+        self.common.get("bootstrap.servers").map_or("localhost:9092", String::as_str)
+    }
+
+    /// Settings of the worker's own consumers: by Java's names what the worker file says, then `own`.
+    ///
+    /// # Errors
+    /// `Config`, naming the key.
+    pub fn consumer(&self, who: &str, own: &[(&str, &str)]) -> Result<rdkafka::ClientConfig> {
+        let mut props = self.with(own);
+        props.insert("group.id".into(), self.group.to_string());
+        Ok(settings::consumer(who, &props)?.librdkafka().clone())
+    }
+
+    /// An admin client.
+    ///
+    /// # Errors
+    /// `Config`, naming the key.
+    pub fn admin(&self) -> Result<Admin> {
+        Admin::new(settings::admin("the worker", &self.common)?)
     }
 
     /// Makes the topics or checks them, waiting for the broker as long as it takes. Says in the log what it waits for.
     ///
     /// # Errors
     /// `Config` when a topic is not fit; a person must act.
-    pub async fn ensure_topics(&self, topics: &[&TopicSpec]) -> Result<()> {
+    pub async fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<()> {
+        let admin = self.admin()?;
+        self.until_reached(async || {
+            for topic in topics {
+                topic::ensure(&admin, topic).await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Opens what appends.
+    ///
+    /// # Errors
+    /// `Config` when the client settings are wrong.
+    pub fn log(&self) -> Result<Log> {
+        let timeout_ms = APPEND_TIMEOUT.as_millis().to_string();
+        let own = [
+            ("acks", "all"),
+            ("enable.idempotence", "true"),
+            ("linger.ms", "0"),
+            ("delivery.timeout.ms", timeout_ms.as_str()),
+            ("request.timeout.ms", "10000"),
+        ];
+        Ok(Log { producer: Producer::new(settings::producer("the internal topics", &self.with(&own))?)? })
+    }
+
+    /// Opens a topic that exists, from its beginning, waiting for the broker.
+    ///
+    /// # Errors
+    /// `Config` when the client settings are wrong.
+    pub async fn reader(&self, topic: &str) -> Result<Reader> {
+        let admin = self.admin()?;
+        let partitions = self
+            .until_reached(async || {
+                let missing = || Error::retriable(format!("the topic {topic} is not there yet"));
+                admin.partitions(topic).await?.ok_or_else(missing)
+            })
+            .await?;
+        let unread: BTreeSet<i32> = (0..partitions).collect();
+        // No group is joined, for nothing is subscribed to or committed.
+        let mut settings = self.consumer("the internal topics", &[("enable.auto.commit", "false")])?;
+        settings.set("enable.partition.eof", "true").set("auto.offset.reset", "earliest");
+        let consumer: StreamConsumer = settings.create().map_err(cannot("make a consumer for the internal topics"))?;
+        let mut from = TopicPartitionList::with_capacity(unread.len());
+        for partition in &unread {
+            from.add_partition_offset(topic, *partition, Offset::Beginning).map_err(cannot("read a partition"))?;
+        }
+        consumer.assign(&from).map_err(cannot("read the internal topics"))?;
+        Ok(Reader { topic: topic.to_owned(), consumer, unread, end_told: false })
+    }
+
+    async fn until_reached<T>(&self, mut attempt: impl AsyncFnMut() -> Result<T>) -> Result<T> {
         let mut wait = RETRY_MIN;
         loop {
-            match self.try_ensure_topics(topics).await {
+            match attempt().await {
                 Err(error) if error.kind() == ErrorKind::Retriable => {
                     tracing::warn!(
                         "cannot reach Kafka at bootstrap.servers={} ({error:#}); trying again in {} s",
@@ -96,85 +169,41 @@ impl Clients {
         }
     }
 
-    async fn try_ensure_topics(&self, topics: &[&TopicSpec]) -> Result<()> {
-        let admin: AdminClient<DefaultClientContext> = self.admin.create().map_err(cannot("make an admin client"))?;
-        for topic in topics {
-            topic::ensure(&admin, topic).await?;
-        }
-        Ok(())
-    }
-
-    /// Opens what appends.
-    ///
-    /// # Errors
-    /// `Config` when the client settings are wrong.
-    pub fn log(&self) -> Result<Log> {
-        let mut settings = self.producer.clone();
-        settings.set("acks", "all").set("enable.idempotence", "true").set("linger.ms", "0");
-        settings.set("message.timeout.ms", APPEND_TIMEOUT_MS.to_string());
-        // As Java, so that a key stays in its partition whoever writes it.
-        settings.set("partitioner", "murmur2_random");
-        Ok(Log { producer: settings.create().map_err(cannot("make a producer for the internal topics"))? })
-    }
-
-    /// Opens a topic that exists, from its beginning.
-    ///
-    /// # Errors
-    /// `Config` when the client settings are wrong, `Retriable` when the broker cannot be asked for the partitions.
-    pub async fn reader(&self, topic: &str) -> Result<Reader> {
-        let mut settings = self.consumer.clone();
-        // No group is joined: librdkafka only wants one to be named.
-        settings.set("group.id", &self.group).set("enable.auto.commit", "false");
-        settings.set("enable.partition.eof", "true").set("auto.offset.reset", "earliest");
-        let consumer: StreamConsumer = settings.create().map_err(cannot("make a consumer for the internal topics"))?;
-        let read = tokio::task::block_in_place(|| consumer.fetch_metadata(Some(topic), Duration::from_secs(10)));
-        let metadata = read.map_err(|e| Error::retriable(format!("describe topic {topic}: {e}")))?;
-        let partitions: BTreeSet<i32> = metadata.topics().iter().flat_map(|t| t.partitions()).map(|p| p.id()).collect();
-        if partitions.is_empty() {
-            return Err(Error::retriable(format!("describe topic {topic}: it has no partitions yet")));
-        }
-        let mut from = TopicPartitionList::with_capacity(partitions.len());
-        for partition in &partitions {
-            from.add_partition_offset(topic, *partition, Offset::Beginning).map_err(cannot("read a partition"))?;
-        }
-        consumer.assign(&from).map_err(cannot("read the internal topics"))?;
-        Ok(Reader { topic: topic.to_owned(), consumer, unread: partitions, end_told: false })
+    fn with(&self, own: &[(&str, &str)]) -> Props {
+        let mut props = self.common.clone();
+        props.extend(own.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+        props
     }
 }
 
 fn cannot(what: &'static str) -> impl Fn(KafkaError) -> Error {
-    move |error| Error::config(format!("{what}: {error}"))
+    move |error| Error::config(what).with_source(error)
 }
 
 impl Log {
     /// Appends records in this order; answers when all are acknowledged by all in-sync replicas.
     ///
     /// # Errors
-    /// `Retriable` when one of them was not acknowledged in time; it and the others may be there nevertheless.
-    pub async fn append(&self, topic: &str, records: &[Record]) -> Result<Vec<Position>> {
-        let failed =
-            |record: &Record, error: KafkaError| Error::retriable(format!("append {} to topic {topic}: {error}", record.key));
-        let mut sent = Vec::with_capacity(records.len());
-        for record in records {
-            let key = Some(record.key.as_bytes());
-            let out =
-                FutureRecord { topic, partition: None, payload: record.value.as_deref(), key, timestamp: None, headers: None };
-            sent.push(self.producer.send_result(out).map_err(|(error, _)| failed(record, error))?);
-        }
-        let mut positions = Vec::with_capacity(records.len());
-        for (delivery, record) in join_all(sent).await.into_iter().zip(records) {
-            let delivery = delivery.map_err(|_| Error::fatal("the producer for the internal topics is gone"))?;
-            let delivery = delivery.map_err(|(error, _)| failed(record, error))?;
-            positions.push(Position { partition: delivery.partition, offset: delivery.offset });
-        }
-        Ok(positions)
+    /// `Retriable` when one of them was not acknowledged within 30 s; it and the others may be there nevertheless.
+    pub async fn append(&self, topic: &str, records: Vec<Record>) -> Result<Vec<Position>> {
+        let topic: Arc<str> = topic.into();
+        let outgoing = |record: Record| Outgoing {
+            topic: topic.clone(),
+            partition: None,
+            key: Some(Bytes::from(record.key)),
+            value: record.value.map(Bytes::from),
+            headers: Vec::new(),
+            timestamp: None,
+        };
+        let records: Vec<_> = records.into_iter().map(outgoing).collect();
+        let placed = self.producer.send_all(&records).await.into_iter();
+        placed.map(|ack| ack.map(|at| Position { partition: at.partition, offset: at.offset })).collect()
     }
 
     /// Ends: what is under way gets `within` to be acknowledged.
     pub async fn close(self, within: Duration) {
-        let flushed = tokio::task::spawn_blocking(move || self.producer.flush(within)).await;
-        if let Ok(Err(error)) = flushed {
-            tracing::warn!("the last records for the internal topics were not acknowledged: {error}");
+        if let Err(error) = self.producer.flush(within).await {
+            tracing::warn!("the last records for the internal topics were not acknowledged: {error:#}");
         }
     }
 }

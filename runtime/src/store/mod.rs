@@ -9,4 +9,4 @@ pub mod status;
 pub mod offsets;
 
 pub use log::{Clients, Log, Read, Reader};
-pub use topic::TopicSpec;
+pub use topic::{TopicSpec, internal_topics};

@@ -222,7 +222,7 @@ impl StatusStore {
                 continue;
             }
             let records: Vec<_> = batch.iter().map(|(key, value)| key.record(value.as_ref())).collect();
-            match log.append(topic, &records).await {
+            match log.append(topic, records).await {
                 Ok(positions) => self.acknowledge(batch, &positions),
                 Err(error) => {
                     tracing::warn!("cannot write statuses: {error:#}; trying again");
