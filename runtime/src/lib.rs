@@ -2,6 +2,7 @@
 
 pub mod metrics;
 pub mod config;
+pub mod logging;
 pub mod kafka;
 pub mod converters;
 pub mod store;

@@ -45,7 +45,7 @@ mod tests {
         match (Listener::parse("listeners", text), expected) {
             (Ok(listener), Some(expected)) => assert_eq!((listener.host.as_deref().unwrap_or(""), listener.port), expected),
             (Err(error), None) => {
-                assert!(error.message().starts_with(&format!("Invalid value {text} for configuration listeners: ")))
+                assert!(error.message().starts_with(&format!("Invalid value {text} for configuration listeners: ")));
             }
             (got, expected) => panic!("{text}: got {got:?}, expected {expected:?}"),
         }

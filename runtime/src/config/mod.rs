@@ -12,7 +12,9 @@ pub mod infos;
 pub mod validate;
 pub mod connector;
 
-pub use connector::{ConnectorConfig, DeadLetters, ErrorPolicy, PluginUse, PredicateStep, Tolerance, TopicSelection, TransformStep};
+pub use connector::{
+    ConnectorConfig, DeadLetters, ErrorPolicy, PluginUse, PredicateStep, Tolerance, TopicSelection, TransformStep,
+};
 pub use infos::ConfigInfos;
 pub use listener::Listener;
 pub use overrides::OverridePolicy;

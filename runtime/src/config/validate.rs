@@ -466,3 +466,6 @@ fn embed_converters(report: &mut Report, props: &Props, registry: &Registry) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

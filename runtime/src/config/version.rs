@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn ranges() {
         let check = |version, requirement, good: bool| {
-            assert_eq!(satisfies(version, requirement).is_ok(), good, "{version} in {requirement}")
+            assert_eq!(satisfies(version, requirement).is_ok(), good, "{version} in {requirement}");
         };
         check("4.3.1", "4.3.1", true);
         check("4.3.0", "4.3", true);

@@ -117,16 +117,16 @@ impl WorkerConfig {
     pub fn load(path: &Path) -> Result<Self> {
         let mut props = properties::read(path)?;
         props.extend(properties::from_environment(std::env::vars()));
-        Self::new(props).map_err(|e| e.context(format!("the worker file {} cannot be used", path.display())))
+        Self::new(&props).map_err(|e| e.context(format!("the worker file {} cannot be used", path.display())))
     }
 
     /// Resolves variables, checks, types.
     ///
     /// # Errors
     /// `Config`, with everything that is wrong, by key.
-    pub fn new(props: Props) -> Result<Self> {
-        let providers = Providers::new(&props)?;
-        let props = providers.resolve(&props)?;
+    pub fn new(given: &Props) -> Result<Self> {
+        let providers = Providers::new(given)?;
+        let props = providers.resolve(given)?;
         let parsed = parse(&props)?;
         let remarks = remarks(&props);
         Ok(Self {
@@ -287,7 +287,7 @@ pub(crate) mod tests {
     fn with(pairs: &[(&str, &str)]) -> Result<WorkerConfig> {
         let mut props = minimal();
         props.extend(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
-        WorkerConfig::new(props)
+        WorkerConfig::new(&props)
     }
 
     fn error(pairs: &[(&str, &str)]) -> String {
@@ -329,7 +329,7 @@ pub(crate) mod tests {
 
     #[test]
     fn every_missing_key_is_named_as_java_names_it() {
-        let text = format!("{:#}", WorkerConfig::new(Props::new()).expect_err("nothing given"));
+        let text = format!("{:#}", WorkerConfig::new(&Props::new()).expect_err("nothing given"));
         for key in minimal().keys() {
             assert!(text.contains(&format!("Missing required configuration \"{key}\" which has no default value.")), "{text}");
         }

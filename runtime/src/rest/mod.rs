@@ -1,1 +1,56 @@
-//! Kafka Connect's REST API.
+//! Connect's REST API over the herder's handle; a router that can be called without a socket.
+
+pub mod error;
+pub mod body;
+mod connectors;
+mod plugins;
+mod admin;
+mod http;
+
+use std::sync::{Arc, OnceLock};
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use penstock_api::Registry;
+
+use crate::cluster::Herder;
+use crate::config::WorkerConfig;
+use crate::logging::Loggers;
+
+/// What the handlers share. Cheap to clone.
+#[derive(Clone)]
+pub struct Rest {
+    pub herder: Herder,
+    pub registry: Arc<Registry>,
+    pub worker: Arc<WorkerConfig>,
+    pub loggers: Loggers,
+    /// Filled when Kafka has told it.
+    pub cluster_id: Arc<OnceLock<String>>,
+}
+
+/// Configurations are small; what is larger than this is refused with 413.
+const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Which of the two families of paths a listener serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Paths {
+    /// Both: `admin.listeners` is not set.
+    All,
+    /// All but `/admin`.
+    Public,
+    /// `/admin` alone.
+    Admin,
+}
+
+/// The API.
+pub fn router(rest: Rest, paths: Paths) -> Router {
+    let worker = rest.worker.clone();
+    let mut router = Router::new();
+    if paths != Paths::Admin {
+        router = router.merge(admin::root()).merge(connectors::routes()).merge(plugins::routes());
+    }
+    if paths != Paths::Public {
+        router = router.merge(admin::loggers());
+    }
+    http::wrap(router.layer(DefaultBodyLimit::max(BODY_BYTES_MAX)).with_state(rest), &worker.rest)
+}
