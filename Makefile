@@ -20,6 +20,8 @@ build: ground-build
 	@mkdir -p bin
 	@cp -f $(RELEASE)/penstock bin/penstock.new && mv -f bin/penstock.new bin/penstock
 
+# A failing test shows its message and the servers' logs; backtraces through the async machinery would bury both.
+test: export RUST_BACKTRACE = 0
 test: fmt-check setup guests build
 	cargo test --release --workspace --no-fail-fast -- --test-threads=$(TEST_THREADS)
 

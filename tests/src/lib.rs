@@ -41,7 +41,6 @@ pub mod java;
 pub mod guests;
 pub mod worker;
 pub mod snowflake;
-pub mod tidy;
 
 pub use connect::{Answer, Connect};
 pub use java::JavaConnect;
