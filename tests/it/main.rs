@@ -1,4 +1,5 @@
 //! Every integration test, in one binary.
 
 mod ground;
+mod kafka;
 mod tidy;

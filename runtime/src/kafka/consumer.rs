@@ -64,6 +64,8 @@ pub struct Consumer {
     connection: Connection,
     /// Why a broker could not be reached, last.
     reason: String,
+    /// Somebody said that a broker does not answer, and nothing has shown since that one does.
+    suspect: bool,
     probe: Option<JoinHandle<bool>>,
     next_probe: Instant,
     /// Passing trouble already told of.
@@ -106,6 +108,7 @@ impl Consumer {
             unanswered: None,
             connection: Connection::Up,
             reason: String::new(),
+            suspect: false,
             probe: None,
             next_probe: Instant::now(),
             told: BTreeSet::new(),
@@ -114,7 +117,7 @@ impl Consumer {
     }
 
     /// Waits for records or a change of the group. To be called at least every `max.poll.interval.ms`, also while all partitions
-    /// are [paused](Self::pause).
+    /// are [paused](Self::pause). Dropped while it waits, it has taken nothing.
     ///
     /// # Errors
     /// `Config` or `Fatal`: the consumer is of no use any more. Brokers that do not answer are no error, see
@@ -433,12 +436,9 @@ impl Consumer {
         }
         match self.trouble(code, message, place) {
             Trouble::Fails(error) => return Err(error.context(format!("consumer of {}", self.settings.who))),
-            Trouble::Unreachable { all: false } => message.clone_into(&mut self.reason),
-            Trouble::Unreachable { all: true } => {
-                if matches!(self.connection, Connection::Up) {
-                    tracing::warn!(who = self.settings.who, reason = self.reason, "no broker can be reached; trying on");
-                    self.connection = Connection::Down { since: std::time::Instant::now(), reason: self.reason.clone() };
-                }
+            Trouble::Unreachable => {
+                message.clone_into(&mut self.reason);
+                self.suspect = true;
             }
             Trouble::Passing => {
                 if self.told.insert(format!("{code:?} {place}")) {
@@ -454,6 +454,7 @@ impl Consumer {
     }
 
     fn is_up(&mut self) {
+        self.suspect = false;
         if let Connection::Down { since, .. } = &self.connection {
             let seconds = since.elapsed().as_secs();
             tracing::info!(who = self.settings.who, seconds, "brokers can be reached again");
@@ -461,14 +462,23 @@ impl Consumer {
         }
     }
 
-    /// librdkafka does not tell when brokers are back, so while they are away somebody asks.
-    async fn probe_connection(&mut self) {
+    fn is_down(&mut self) {
         if matches!(self.connection, Connection::Up) {
+            tracing::warn!(who = self.settings.who, reason = self.reason, "no broker answers; trying on");
+            self.connection = Connection::Down { since: std::time::Instant::now(), reason: self.reason.clone() };
+        }
+    }
+
+    /// librdkafka tells neither reliably when no broker is left nor when one is back, so when in doubt somebody asks.
+    async fn probe_connection(&mut self) {
+        if !self.suspect {
             return;
         }
         if let Some(probe) = self.probe.take_if(|p| p.is_finished()) {
             if probe.await.unwrap_or(false) {
-                self.is_up();
+                self.is_up()
+            } else {
+                self.is_down()
             }
             self.next_probe = Instant::now() + PROBE_INTERVAL;
         } else if self.probe.is_none() && Instant::now() >= self.next_probe {

@@ -186,7 +186,7 @@ impl ClientContext for Told {
         let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
         match trouble::of_consumer(code, reason, "", None, reason) {
             Trouble::Fails(error) => tracing::error!(who = self.who, "{error:#}"),
-            Trouble::Unreachable { .. } => tracing::warn!(who = self.who, reason, "broker cannot be reached; trying on"),
+            Trouble::Unreachable => tracing::warn!(who = self.who, reason, "broker cannot be reached; trying on"),
             Trouble::Passing => tracing::debug!(who = self.who, reason, "client trouble"),
         }
     }

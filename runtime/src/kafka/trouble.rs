@@ -7,7 +7,7 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 #[derive(Debug)]
 pub(super) enum Trouble {
     /// A broker cannot be reached. librdkafka goes on trying.
-    Unreachable { all: bool },
+    Unreachable,
     /// Somebody may want to know, but it mends itself.
     Passing,
     /// The task cannot go on.
@@ -18,9 +18,8 @@ pub(super) enum Trouble {
 pub(super) fn of_consumer(code: Code, message: &str, group: &str, instance: Option<&str>, place: &str) -> Trouble {
     let fails = |error: Error| Trouble::Fails(error.with_source(message));
     match code {
-        Code::AllBrokersDown => Trouble::Unreachable { all: true },
-        Code::BrokerTransportFailure | Code::Resolve | Code::OperationTimedOut | Code::RequestTimedOut => {
-            Trouble::Unreachable { all: false }
+        Code::AllBrokersDown | Code::BrokerTransportFailure | Code::Resolve | Code::OperationTimedOut | Code::RequestTimedOut => {
+            Trouble::Unreachable
         }
         Code::Authentication | Code::SaslAuthenticationFailed | Code::UnsupportedSASLMechanism | Code::IllegalSASLState => {
             fails(Error::config("the broker refused the login: check sasl.mechanism and sasl.jaas.config"))
