@@ -1,0 +1,269 @@
+//! A component's class as a [`Transform`] or [`Predicate`]: one call for each batch, and poison rows found when one traps.
+//!
+//! After a trap nothing of the call remains. A fresh instance gets the first half of the rows, then the second, and so on
+//! down, until the rows that do it stand alone; these fail with the guest's message and the others pass. A smaller batch
+//! gets a share of the deadline, and all of it together at most [`DEADLINES_MAX`] deadlines: rows not reached by then fail too.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use penstock_api::batch::Stage;
+use penstock_api::transform::TransformContext;
+use penstock_api::{Batch, Error, ErrorKind, Flow, Predicate, Props, Record, Result, Row, Transform, Verdict, async_trait};
+
+use crate::batch::{Call, Done, Emitted, is_set};
+use crate::guest_log::Owner;
+use crate::instance::{Answer, Instance, Loaded};
+
+/// How many deadlines a batch may take that makes the guest trap or loop.
+const DEADLINES_MAX: u32 = 4;
+/// A retried part of a batch gets its share of the deadline, but at least this part of it.
+const DEADLINE_SHARE_MIN: u32 = 10;
+
+/// One use of a class by one task.
+pub(crate) struct Guest {
+    loaded: Arc<Loaded>,
+    class: Arc<str>,
+    props: Props,
+    owner: Owner,
+    instance: Option<Instance>,
+}
+
+pub(crate) struct ComponentTransform(pub Guest);
+pub(crate) struct ComponentPredicate(pub Guest);
+
+impl Guest {
+    /// Takes properties as the user wrote them; defaults are filled in.
+    pub(crate) fn new(loaded: Arc<Loaded>, class: Arc<str>, config: &penstock_api::ConfigDef, given: &Props) -> Result<Self> {
+        let mut props = given.clone();
+        for value in config.validate(given) {
+            if let Some(message) = value.errors.into_iter().next() {
+                return Err(Error::config(message));
+            }
+            if let Some(text) = value.value {
+                props.insert(value.name, text);
+            }
+        }
+        Ok(Self { loaded, class, props, owner: Owner::default(), instance: None })
+    }
+
+    async fn start(&mut self, context: &TransformContext) -> Result<()> {
+        self.owner = Owner {
+            connector: context.task.connector.clone(),
+            task: context.task.task,
+            alias: context.alias.clone(),
+            class: self.class.clone(),
+        };
+        self.instance = Some(self.fresh().await?);
+        Ok(())
+    }
+
+    async fn fresh(&mut self) -> Result<Instance> {
+        let class = self.class.clone();
+        let at_start = |why: &dyn std::fmt::Display| Error::fatal(format!("cannot start plugin {class}: {why}"));
+        let mut instance = self.loaded.instantiate(self.owner.clone()).await.map_err(|stopped| at_start(&stopped))?;
+        match instance.configure(&class, &self.props, &self.owner).await {
+            Ok(Ok(())) => Ok(instance),
+            Ok(Err(error)) => Err(error.context(format!("configure plugin {class}"))),
+            Err(stopped) => Err(at_start(&stopped)),
+        }
+    }
+
+    async fn instance(&mut self) -> Result<&mut Instance> {
+        let instance = match self.instance.take() {
+            Some(instance) => instance,
+            None => self.fresh().await?,
+        };
+        Ok(self.instance.insert(instance))
+    }
+
+    /// Lets the guest work on the live rows. `settle` takes what each call that returned has led to.
+    async fn work(
+        &mut self,
+        batch: &mut Batch,
+        stop: &(dyn Fn(&mut Row, Error) + Sync),
+        settle: &mut (dyn FnMut(&mut Instance, Call, Answer, &[u32]) -> Result<Batch> + Send),
+    ) -> Result<()> {
+        let live: Vec<u32> = live_rows(batch);
+        if live.is_empty() {
+            return Ok(());
+        }
+        let deadline = self.loaded.engine.config.call_deadline;
+        let started = Instant::now();
+        // Parts still to be done, the first one last. At most one for each halving.
+        let mut parts: Vec<Range<usize>> = std::iter::once(0..live.len()).collect();
+        while let Some(part) = parts.pop() {
+            let rows = &live[part.clone()];
+            if part.len() < live.len() && started.elapsed() > deadline * DEADLINES_MAX {
+                let message =
+                    format!("not tried: the plugin trapped on other records of the batch for {DEADLINES_MAX} deadlines");
+                fail(batch, rows, &message, stop);
+                continue;
+            }
+            let instance = self.instance().await?;
+            let (call, answer) = instance.work(std::mem::take(batch), rows, share(deadline, part.len(), live.len())).await;
+            match answer {
+                Ok(answer) => *batch = settle(instance, call, answer, rows)?,
+                Err(stopped) => {
+                    *batch = call.abandon();
+                    instance.warn(&format!(
+                        "a fresh instance takes over from one that was stopped on {} records: {stopped}",
+                        rows.len()
+                    ));
+                    self.instance = None;
+                    if part.len() == 1 {
+                        fail(batch, rows, &stopped.0, stop);
+                    } else {
+                        let middle = part.start + part.len() / 2;
+                        parts.push(middle..part.end);
+                        parts.push(part.start..middle);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn stop(&mut self) {
+        if let Some(instance) = self.instance.take() {
+            instance.stop().await;
+        }
+    }
+}
+
+fn live_rows(batch: &Batch) -> Vec<u32> {
+    batch.rows().iter().enumerate().filter(|(_, row)| row.is_live()).map(|(at, _)| at as u32).collect()
+}
+
+fn share(deadline: Duration, rows: usize, all: usize) -> Duration {
+    let share = deadline.mul_f64(rows as f64 / all as f64);
+    share.max(deadline / DEADLINE_SHARE_MIN)
+}
+
+fn fail(batch: &mut Batch, rows: &[u32], message: &str, stop: &(dyn Fn(&mut Row, Error) + Sync)) {
+    for &row in rows {
+        stop(&mut batch.rows_mut()[row as usize], Error::data(message));
+    }
+}
+
+/// Puts emitted records behind the rows they were made from, with what became of them.
+fn insert(batch: &mut Batch, emitted: Vec<Emitted>, stop: impl Fn(&mut Row, Error)) {
+    if emitted.is_empty() {
+        return;
+    }
+    let rows = std::mem::take(batch).into_rows();
+    let mut all = Batch::with_capacity(rows.len() + emitted.len());
+    let mut emitted = emitted.into_iter().peekable();
+    for (at, row) in rows.into_iter().enumerate() {
+        let origin = row.origin;
+        all.push_row(row);
+        while let Some(next) = emitted.next_if(|next| next.behind as usize == at) {
+            let mut row = Row { record: next.record, origin, selected: true, verdict: Verdict::Keep };
+            if let Err(error) = next.outcome {
+                stop(&mut row, error);
+            }
+            all.push_row(row);
+        }
+    }
+    *batch = all;
+}
+
+/// What an error of the whole call means: it fails each row, or the task.
+fn refuse(call: Call, error: Error, rows: &[u32], stop: &(dyn Fn(&mut Row, Error) + Sync)) -> Result<Batch> {
+    if matches!(error.kind(), ErrorKind::Config | ErrorKind::Fatal) {
+        return Err(error);
+    }
+    let mut batch = call.abandon();
+    for &row in rows {
+        stop(&mut batch.rows_mut()[row as usize], Error::new(error.kind(), error.message()));
+    }
+    Ok(batch)
+}
+
+#[async_trait]
+impl Transform for ComponentTransform {
+    async fn start(&mut self, context: &TransformContext) -> Result<()> {
+        self.0.start(context).await
+    }
+
+    fn apply(&mut self, _record: &mut Record) -> Result<Flow> {
+        Err(Error::fatal(format!("plugin {} is a component: it works on batches, not on single records", self.0.class)))
+    }
+
+    async fn apply_batch(&mut self, batch: &mut Batch, context: &TransformContext) -> Result<()> {
+        let class = context.class.clone();
+        let stop = move |row: &mut Row, error: Error| row.fail(Stage::Transformation, &class, error);
+        let mut emitted = Vec::new();
+        let mut settle = |instance: &mut Instance, call: Call, answer: Answer, rows: &[u32]| {
+            if let Answer::Refused(error) = answer {
+                return refuse(call, error, rows, &stop);
+            }
+            let Done { mut batch, failed, discarded, emitted: behind, fatal } = instance.carry_out(call);
+            if let Some(fatal) = fatal {
+                return Err(fatal);
+            }
+            for row in discarded {
+                batch.rows_mut()[row as usize].verdict = Verdict::Drop;
+            }
+            for (row, error) in failed {
+                stop(&mut batch.rows_mut()[row as usize], error);
+            }
+            emitted.extend(behind);
+            Ok(batch)
+        };
+        self.0.work(batch, &stop, &mut settle).await?;
+        // Parts are done in order, so the rows are ascending.
+        insert(batch, emitted, &stop);
+        Ok(())
+    }
+
+    async fn stop(&mut self) {
+        self.0.stop().await;
+    }
+}
+
+#[async_trait]
+impl Predicate for ComponentPredicate {
+    async fn start(&mut self, context: &TransformContext) -> Result<()> {
+        self.0.start(context).await
+    }
+
+    fn test(&mut self, _record: &mut Record) -> Result<bool> {
+        Err(Error::fatal(format!("plugin {} is a component: it works on batches, not on single records", self.0.class)))
+    }
+
+    async fn select(&mut self, batch: &mut Batch, negate: bool, context: &TransformContext) -> Result<()> {
+        let class = context.class.clone();
+        let stop = move |row: &mut Row, error: Error| row.fail(Stage::Transformation, &class, error);
+        let mut settle = |instance: &mut Instance, call: Call, answer: Answer, rows: &[u32]| {
+            let matches = match answer {
+                Answer::Refused(error) => return refuse(call, error, rows, &stop),
+                Answer::Matches(bitmap) if bitmap.len() == rows.len().div_ceil(8) => bitmap,
+                Answer::Matches(bitmap) => {
+                    let (got, due) = (bitmap.len(), rows.len().div_ceil(8));
+                    let error =
+                        Error::data(format!("the plugin answered {got} bytes for {} records where {due} are due", rows.len()));
+                    return refuse(call, error, rows, &stop);
+                }
+                Answer::Applied => unreachable!("predicates answer bitmaps"),
+            };
+            let Done { mut batch, failed, fatal, .. } = instance.carry_out(call);
+            if let Some(fatal) = fatal {
+                return Err(fatal);
+            }
+            for (at, &row) in rows.iter().enumerate() {
+                batch.rows_mut()[row as usize].selected = is_set(&matches, at) != negate;
+            }
+            for (row, error) in failed {
+                stop(&mut batch.rows_mut()[row as usize], error);
+            }
+            Ok(batch)
+        };
+        self.0.work(batch, &stop, &mut settle).await
+    }
+
+    async fn stop(&mut self) {
+        self.0.stop().await;
+    }
+}

@@ -1,0 +1,159 @@
+//! The one wasmtime engine: how components are compiled, what they may import, and the clock that interrupts them.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use wasmtime::EngineWeak;
+use wasmtime::component::{Component, HasSelf, Linker};
+
+use crate::cache::{Cache, default_dir, hex};
+use crate::contract::common;
+use crate::state::State;
+
+/// What the worker grants all components.
+#[derive(Clone, Debug)]
+pub struct HostConfig {
+    /// Linear memory that one instance may use, in bytes. At the limit its allocation fails, and it usually traps.
+    pub memory_bytes_max: usize,
+    /// How long one call may take. Then the instance is ended as if it had trapped.
+    pub call_deadline: Duration,
+    /// Where compiled code is kept; `None` is `$XDG_CACHE_HOME/penstock/components`, else the same under `~/.cache`.
+    pub cache_dir: Option<PathBuf>,
+}
+
+impl Default for HostConfig {
+    fn default() -> Self {
+        Self { memory_bytes_max: 64 << 20, call_deadline: Duration::from_secs(5), cache_dir: None }
+    }
+}
+
+/// How often a running guest lets others run. A deadline is noticed within this time.
+const TICK: Duration = Duration::from_millis(10);
+
+pub(crate) struct Engine {
+    engine: wasmtime::Engine,
+    linker: Linker<State>,
+    cache: Option<Cache>,
+    clock: Clock,
+    pub config: HostConfig,
+}
+
+impl Engine {
+    pub(crate) fn new(config: HostConfig) -> wasmtime::Result<Arc<Self>> {
+        let mut settings = wasmtime::Config::new();
+        settings.epoch_interruption(true);
+        // Backtraces are not shown, so code need not carry the tables for them.
+        settings.generate_address_map(false);
+        let engine = wasmtime::Engine::new(&settings)?;
+        let mut linker = Linker::new(&engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        common::Common::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+        let clock = Clock::start(&engine);
+        Ok(Arc::new(Self { cache: open_cache(&config), engine, linker, clock, config }))
+    }
+
+    pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
+        &self.engine
+    }
+
+    pub(crate) fn linker(&self) -> &Linker<State> {
+        &self.linker
+    }
+
+    /// Compiles a component, or takes what was compiled before.
+    pub(crate) fn compile(&self, bytes: &[u8]) -> wasmtime::Result<Component> {
+        let key = self.key(bytes);
+        if let Some(code) = self.cache.as_ref().and_then(|cache| cache.load(&key)) {
+            // SAFETY: the code came from `serialize` of a worker of the same user: the cache folder is private, and the file's
+            // digest has been checked. Code of another engine version or configuration is refused by `deserialize` itself.
+            match unsafe { Component::deserialize(&self.engine, &code) } {
+                Ok(component) => return Ok(component),
+                Err(error) => tracing::debug!(%error, "cached code is of another engine, so the plugin is compiled anew"),
+            }
+        }
+        let component = Component::new(&self.engine, bytes)?;
+        if let Some(cache) = &self.cache {
+            let stored = component.serialize().map_err(std::io::Error::other).and_then(|code| cache.store(&key, &code));
+            if let Err(error) = stored {
+                tracing::warn!(%error, "cannot keep compiled code, so the next start compiles again");
+            }
+        }
+        Ok(component)
+    }
+
+    /// Marks the time of a call into a guest; without one the clock stands still.
+    pub(crate) fn running(&self) -> Running<'_> {
+        self.clock.running()
+    }
+
+    fn key(&self, bytes: &[u8]) -> String {
+        let mut engine = DefaultHasher::new();
+        self.engine.precompile_compatibility_hash().hash(&mut engine);
+        format!("{}-{:016x}", hex(&Sha256::digest(bytes)), engine.finish())
+    }
+}
+
+fn open_cache(config: &HostConfig) -> Option<Cache> {
+    let dir = config.cache_dir.clone().or_else(default_dir)?;
+    Cache::open(&dir)
+        .inspect_err(|error| {
+            tracing::warn!(dir = %dir.display(), %error, "no cache for compiled plugins, so each start compiles them");
+        })
+        .ok()
+}
+
+/// Counts epochs while a guest runs, so that an idle worker sleeps.
+struct Clock {
+    calls: Arc<AtomicUsize>,
+    thread: Thread,
+}
+
+pub(crate) struct Running<'c>(&'c Clock);
+
+impl Clock {
+    fn start(engine: &wasmtime::Engine) -> Self {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let (weak, counted) = (engine.weak(), calls.clone());
+        let handle = thread::Builder::new()
+            .name("plugin-clock".into())
+            .spawn(move || tick(&weak, &counted))
+            .expect("a thread can be started when the worker starts");
+        Self { calls, thread: handle.thread().clone() }
+    }
+
+    fn running(&self) -> Running<'_> {
+        if self.calls.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.thread.unpark();
+        }
+        Running(self)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.calls.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Drop for Clock {
+    fn drop(&mut self) {
+        // The thread looks whether the engine is still there, and ends.
+        self.thread.unpark();
+    }
+}
+
+fn tick(engine: &EngineWeak, calls: &AtomicUsize) {
+    loop {
+        if calls.load(Ordering::Acquire) == 0 {
+            thread::park();
+        }
+        thread::sleep(TICK);
+        let Some(engine) = engine.upgrade() else { return };
+        engine.increment_epoch();
+    }
+}

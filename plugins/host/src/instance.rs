@@ -1,0 +1,207 @@
+//! One instance of a component for one task: a store with its limits, and calls that end in time.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use penstock_api::{Batch, Error, Props};
+use wasmtime::Store;
+use wasmtime::component::{InstancePre, Resource};
+
+use crate::batch::{Call, Misuse};
+use crate::contract::common::Common;
+use crate::contract::predicates::Predicates;
+use crate::contract::transforms::Transforms;
+use crate::contract::{self, plugin, types};
+use crate::engine::Engine;
+use crate::guest_log::{GuestLog, Owner};
+use crate::state::{BatchHandle, State};
+
+/// What kind of classes a component holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Transforms,
+    Predicates,
+}
+
+/// A component that can be instantiated.
+pub(crate) struct Loaded {
+    pub engine: Arc<Engine>,
+    pub pre: InstancePre<State>,
+    pub kind: Kind,
+}
+
+/// A running guest. After it was [`Stopped`] it must not be called again.
+pub(crate) struct Instance {
+    engine: Arc<Engine>,
+    store: Store<State>,
+    common: Common,
+    exports: Exports,
+}
+
+enum Exports {
+    Transforms(Transforms),
+    Predicates(Predicates),
+}
+
+/// A guest did not return: it trapped, took too long, or misused the contract. For people.
+#[derive(Debug)]
+pub(crate) struct Stopped(pub String);
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a call on a batch has answered.
+pub(crate) enum Answer {
+    /// The transform is done.
+    Applied,
+    /// The predicate's bitmap, not yet checked.
+    Matches(Vec<u8>),
+    /// An error that concerns all rows.
+    Refused(Error),
+}
+
+impl Loaded {
+    /// Makes an instance that is not configured yet.
+    pub(crate) async fn instantiate(&self, owner: Owner) -> Result<Instance, Stopped> {
+        let engine = self.engine.clone();
+        let state = State::new(GuestLog::new(owner), engine.config.memory_bytes_max);
+        let mut store = Store::new(engine.wasmtime(), state);
+        store.limiter(|state| &mut state.memory);
+        store.epoch_deadline_async_yield_and_update(1);
+        let deadline = engine.config.call_deadline;
+        store.set_epoch_deadline(1);
+        let instance = {
+            let _running = engine.running();
+            bounded(deadline, self.pre.instantiate_async(&mut store)).await
+        };
+        let instance = instance.map_err(|failure| explain(failure, &store, deadline))?;
+        let exported = |e: wasmtime::Error| Stopped(format!("it lacks an export: {e:#}"));
+        let common = Common::new(&mut store, &instance).map_err(exported)?;
+        let exports = match self.kind {
+            Kind::Transforms => Exports::Transforms(Transforms::new(&mut store, &instance).map_err(exported)?),
+            Kind::Predicates => Exports::Predicates(Predicates::new(&mut store, &instance).map_err(exported)?),
+        };
+        Ok(Instance { engine, store, common, exports })
+    }
+}
+
+impl Instance {
+    pub(crate) async fn describe(&mut self) -> Result<Vec<plugin::Class>, Stopped> {
+        let deadline = self.begin(self.engine.config.call_deadline);
+        let _running = self.engine.running();
+        let call = self.common.penstock_connect_plugin().call_describe(&mut self.store);
+        bounded(deadline, call).await.map_err(|failure| explain(failure, &self.store, deadline))
+    }
+
+    /// Makes it work as a class. The inner error is the guest's own.
+    pub(crate) async fn configure(&mut self, class: &str, props: &Props, owner: &Owner) -> Result<Result<(), Error>, Stopped> {
+        let deadline = self.begin(self.engine.config.call_deadline);
+        let _running = self.engine.running();
+        let properties: Vec<(String, String)> = props.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        let context =
+            plugin::Context { connector: owner.connector.to_string(), task: owner.task, alias: owner.alias.to_string() };
+        let call = self.common.penstock_connect_plugin().call_configure(&mut self.store, class, &properties, &context);
+        let answer = bounded(deadline, call).await.map_err(|failure| explain(failure, &self.store, deadline))?;
+        Ok(answer.map_err(contract::error))
+    }
+
+    /// Shows rows of a batch to the guest. What it notes lies in the call that comes back.
+    pub(crate) async fn work(&mut self, batch: Batch, rows: &[u32], deadline: Duration) -> (Call, Result<Answer, Stopped>) {
+        let may_change = matches!(self.exports, Exports::Transforms(_));
+        self.store.data_mut().call = Some(Call::new(batch, rows, may_change, self.engine.config.memory_bytes_max));
+        let deadline = self.begin(deadline);
+        let _running = self.engine.running();
+        let handle = Resource::<BatchHandle>::new_borrow(0);
+        let answer = match &self.exports {
+            Exports::Transforms(exports) => {
+                let call = exports.penstock_connect_transform().call_apply(&mut self.store, handle);
+                bounded(deadline, call).await.map(|answer| answer.map(|()| Answer::Applied))
+            }
+            Exports::Predicates(exports) => {
+                let call = exports.penstock_connect_predicate().call_test(&mut self.store, handle);
+                bounded(deadline, call).await.map(|answer| answer.map(Answer::Matches))
+            }
+        };
+        let answer = match answer {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(refusal)) => Ok(Answer::Refused(refused(refusal))),
+            Err(failure) => Err(explain(failure, &self.store, deadline)),
+        };
+        let call = self.store.data_mut().call.take().expect("put there above, and only taken here");
+        (call, answer)
+    }
+
+    /// Tells the guest that it is not needed any more. What goes wrong only goes to the log.
+    pub(crate) async fn stop(mut self) {
+        let deadline = self.begin(self.engine.config.call_deadline);
+        let _running = self.engine.running();
+        let call = self.common.penstock_connect_plugin().call_stop(&mut self.store);
+        if let Err(failure) = bounded(deadline, call).await {
+            let why = explain(failure, &self.store, deadline);
+            self.store.data().log.line(contract::log::Level::Warn, &format!("stopping the plugin: {why}"), &[]);
+        }
+    }
+
+    /// Writes a line to this task's plugin log, at its bounded rate.
+    pub(crate) fn warn(&self, message: &str) {
+        self.store.data().log.line(contract::log::Level::Warn, message, &[]);
+    }
+
+    /// Carries out what a call noted.
+    pub(crate) fn carry_out(&mut self, call: Call) -> crate::batch::Done {
+        call.carry_out(&mut self.store.data_mut().schema_extensions)
+    }
+
+    fn begin(&mut self, deadline: Duration) -> Duration {
+        self.store.set_epoch_deadline(1);
+        let state = self.store.data_mut();
+        state.memory.was_refused = false;
+        state.log.take_last_words();
+        deadline
+    }
+}
+
+fn refused(refusal: types::Error) -> Error {
+    contract::error(refusal)
+}
+
+enum Failure {
+    TooLate,
+    Trap(wasmtime::Error),
+}
+
+/// Lets a guest run until the deadline. It yields at each tick of the clock, so the timer gets its turn.
+async fn bounded<T>(deadline: Duration, call: impl Future<Output = wasmtime::Result<T>>) -> Result<T, Failure> {
+    match tokio::time::timeout(deadline, call).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(Failure::Trap(error)),
+        Err(_elapsed) => Err(Failure::TooLate),
+    }
+}
+
+fn explain(failure: Failure, store: &Store<State>, deadline: Duration) -> Stopped {
+    let state = store.data();
+    let words = state.log.take_last_words();
+    let said = if words.is_empty() { String::new() } else { format!("; its last words: {words}") };
+    let error = match failure {
+        Failure::TooLate => {
+            return Stopped(format!("the plugin did not return within {} ms{said}", deadline.as_millis()));
+        }
+        Failure::Trap(error) => error,
+    };
+    if let Some(misuse) = error.downcast_ref::<Misuse>() {
+        return Stopped(format!("the plugin {misuse}"));
+    }
+    if state.memory.was_refused {
+        let mib = state.memory.bytes_max >> 20;
+        return Stopped(format!("the plugin needs more than the {mib} MiB of memory an instance may use{said}"));
+    }
+    let trap = error.downcast_ref::<wasmtime::Trap>().map_or_else(|| format!("{error:#}"), ToString::to_string);
+    let trap = trap.strip_prefix("wasm trap: ").unwrap_or(&trap);
+    Stopped(contract::cut(format!("the plugin trapped: {trap}{said}"), contract::MESSAGE_BYTES_MAX))
+}
