@@ -3,3 +3,4 @@
 mod ground;
 mod kafka;
 mod tidy;
+mod transforms;

@@ -50,8 +50,7 @@ impl HeaderFrom {
             part,
             moved: moves.then(|| Names::new(fields.iter().cloned())),
             fields: fields.into_iter().zip(headers.into_iter().map(CompactString::from)).collect(),
-            // Java names the enum's constant.
-            purpose: if moves { "header MOVE" } else { "header COPY" },
+            purpose: if moves { "header move" } else { "header copy" },
             replace_null: config.boolean(keys::REPLACE_NULL_WITH_DEFAULT),
             schemas: SchemaCache::default(),
         })

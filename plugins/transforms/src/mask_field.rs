@@ -130,14 +130,11 @@ impl Replacement {
             Value::Float32(_) if is_number => Value::Float32(self.double as f32),
             Value::Float64(_) if is_number => Value::Float64(self.double),
             Value::Decimal(_) if let Some(decimal) = &self.decimal => Value::Decimal(Box::new(decimal.clone())),
-            Value::Int8(_)
-            | Value::Int16(_)
-            | Value::Int32(_)
-            | Value::Int64(_)
-            | Value::Float32(_)
-            | Value::Float64(_)
-            | Value::Decimal(_) => {
+            Value::Int8(_) | Value::Int16(_) | Value::Int32(_) | Value::Int64(_) | Value::Float32(_) | Value::Float64(_) => {
                 return Err(Error::data(format!("Unable to convert {} (class java.lang.String) to a number", self.text)));
+            }
+            Value::Decimal(_) => {
+                return Err(Error::data(format!("Unable to convert {} (class java.lang.String) to number", self.text)));
             }
             other => {
                 let class = other.java_class();

@@ -8,7 +8,7 @@ use crate::java;
 use crate::keys;
 use crate::names::Names;
 use crate::schema_cache::SchemaCache;
-use crate::shape::{add_field, require_map, settle, take_struct, with_basics_of};
+use crate::shape::{add_field, require_fit, require_map, settle, take_struct, with_basics_of};
 
 const PURPOSE: &str = "field replacement";
 
@@ -59,11 +59,17 @@ impl ReplaceField {
     fn with_schema(&mut self, data: &mut SchemaAndValue) -> Result<()> {
         let record = take_struct(&mut data.value, PURPOSE)?;
         let plan = self.plans.get_or_make(record.schema(), |schema| Plan::new(schema, &self.choice))?;
+        let schema = record.schema().clone();
         let mut old = record.into_values();
         let mut values = Vec::with_capacity(plan.sources.len() + 1);
         for (field, &source) in plan.schema.fields.iter().zip(&plan.sources) {
             let mut value = std::mem::take(&mut old[source]);
-            settle(field, &mut value, self.replace_null)?;
+            // A default is that of the field the value came from.
+            if self.replace_null && value.is_null() {
+                value = schema.fields[source].schema.default.clone().unwrap_or_default();
+            }
+            settle(field, &mut value, false)?;
+            require_fit(field, &value)?;
             values.push(value);
         }
         data.schema = Some(plan.schema.clone());

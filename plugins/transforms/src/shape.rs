@@ -57,6 +57,18 @@ pub(crate) fn settle_all(schema: &Schema, values: &mut [Value], replace_null: bo
     schema.fields.iter().zip(values).try_for_each(|(field, value)| settle(field, value, replace_null))
 }
 
+/// What `ConnectSchema.validateValue` says of a value that another field's schema made room for; one level deep.
+pub(crate) fn require_fit(field: &Field, value: &Value) -> Result<()> {
+    let schema = &field.schema;
+    if value.is_null() || value.fits(schema) {
+        return Ok(());
+    }
+    let name = schema.name.as_ref().map(|name| format!(" \"{name}\"")).unwrap_or_default();
+    let (kind, class) = (schema.kind.name(), value.java_class());
+    let at = format!("for field: \"{}\"", field.name);
+    Err(Error::data(format!("Invalid Java object for schema{name} with type {kind}: class {class} {at}")))
+}
+
 /// A schema of that kind with the name, version, doc and parameters of `source`: `SchemaUtil.copySchemaBasics`. Optional and
 /// default stay behind, as in Java.
 pub(crate) fn with_basics_of(source: &Schema, kind: Kind) -> Schema {

@@ -23,18 +23,49 @@ pub(crate) fn parse(text: &str) -> Result<SchemaAndValue, String> {
     if is_closed(trimmed, '[', ']') || is_closed(trimmed, '{', '}') {
         return Err("lists and maps are not supported yet: give a single value".into());
     }
-    let first = trimmed.chars().next().unwrap_or_default();
+    let token = token(text);
+    let word = token.trim_matches(|c: char| c <= ' ');
+    let first = word.chars().next().unwrap_or_default();
+    if word.is_empty() {
+        return of(Kind::String, Value::string(token));
+    }
     if first.is_ascii_digit()
-        && let Some(temporal) = temporal(trimmed)
+        && let Some(temporal) = five_tokens(text).and_then(temporal).or_else(|| temporal(word))
     {
         return Ok(temporal);
     }
+    // Java looks at the first token only: `12:30 PM` is the number 12.
     if (first.is_ascii_digit() || matches!(first, '+' | '-'))
-        && let Some(decimal) = parse_decimal(trimmed)
+        && let Some(decimal) = parse_decimal(word)
     {
         return Ok(number(decimal));
     }
     of(Kind::String, Value::string(text))
+}
+
+/// The text up to the first delimiter that has no backslash before it; or that delimiter alone when nothing stands before it.
+fn token(text: &str) -> &str {
+    let mut escaped = false;
+    for (at, c) in text.char_indices() {
+        if !escaped && ":,{}[]\"".contains(c) {
+            return &text[..at.max(1)];
+        }
+        escaped = c == '\\' && !escaped;
+    }
+    text
+}
+
+/// What five tokens cover: a time or timestamp has four parts of its own between colons. `None` when there are fewer.
+fn five_tokens(text: &str) -> Option<&str> {
+    let mut length = 0;
+    for _ in 0..5 {
+        let next = token(&text[length..]);
+        if next.is_empty() {
+            return None;
+        }
+        length += next.len();
+    }
+    Some(&text[..length])
 }
 
 fn is_closed(text: &str, open: char, close: char) -> bool {
