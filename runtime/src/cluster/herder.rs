@@ -1,67 +1,147 @@
-//! `Herder`, the handle by which others ask the worker's one loop.
+//! `Herder`, the handle by which others ask; and what it takes to start the worker's share of the cluster behind it.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
-use penstock_api::{Props, TaskId};
-use tokio::sync::{mpsc, oneshot};
+use penstock_api::{Props, Registry, TaskId};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
 use super::error::{HerderError, Result};
+use super::event_loop::{EventLoop, Request};
+use super::member::Membership;
 use super::stage::Stages;
+use super::starter::{PluginStarter, Starter};
 use super::view::{ConfigPatch, ConnectorInfo, ConnectorOffset, ConnectorStatus, TargetState, TaskInfo, TaskStatus};
+use super::writer::{Reply, Write};
+use super::{answers, progress};
+use crate::config::WorkerConfig;
+use crate::store::config::ConfigState;
+use crate::store::status::StatusStore;
+use crate::store::{Clients, TopicSpec, internal_topics};
 
 /// How long a request may take, as in Connect.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
+/// Requests that wait; more wait outside, each within its own time.
+const QUEUE_MAX: usize = 100;
+const HEARTBEAT_MAX: Duration = Duration::from_secs(1);
 
 /// A handle to the one loop that runs this worker's share of the cluster. Cheap to clone.
 ///
 /// Every operation ends within the handle's timeout, with [`HerderError::Timeout`] if need be; dropping its future gives it
-/// up if it has not begun.
+/// up if it has not begun. Until the worker has read its topics, operations wait.
 #[derive(Clone)]
 pub struct Herder {
-    requests: mpsc::Sender<Request>,
-    stages: Stages,
+    shared: Arc<Shared>,
     timeout: Duration,
-    worker_id: String,
 }
 
-/// What the loop can be asked.
-pub(super) enum Request {
-    Connectors(Reply<Vec<String>>),
-    Info(String, Reply<ConnectorInfo>),
-    Put {
-        name: String,
-        config: Props,
-        create_only: bool,
-        initial_state: Option<TargetState>,
-        reply: Reply<(bool, ConnectorInfo)>,
-    },
-    Patch {
-        name: String,
-        patch: ConfigPatch,
-        reply: Reply<ConnectorInfo>,
-    },
-    Delete(String, Reply<()>),
-    Status(String, Reply<ConnectorStatus>),
-    TaskStatus(TaskId, Reply<TaskStatus>),
-    TaskConfigs(String, Reply<Vec<TaskInfo>>),
-    RestartTask(TaskId, Reply<()>),
-    RestartConnector {
-        name: String,
-        include_tasks: bool,
-        only_failed: bool,
-        reply: Reply<Option<ConnectorStatus>>,
-    },
-    SetTarget(String, TargetState, Reply<()>),
-    Offsets(String, Reply<Vec<ConnectorOffset>>),
-    ActiveTopics(String, Reply<Vec<String>>),
-    ResetActiveTopics(String, Reply<()>),
-    Health(Reply<()>),
+/// What handle and loop share.
+pub(super) struct Shared {
+    pub(super) worker_id: String,
+    pub(super) writes: mpsc::Sender<Write>,
+    pub(super) requests: mpsc::Sender<Request>,
+    pub(super) config: watch::Receiver<Arc<ConfigState>>,
+    pub(super) ready: watch::Receiver<bool>,
+    pub(super) statuses: StatusStore,
+    pub(super) stages: Stages,
+    pub(super) starter: Arc<dyn Starter>,
+    pub(super) clients: Clients,
+    pub(super) offset_topic: String,
 }
 
-pub(super) type Reply<T> = oneshot::Sender<Result<T>>;
+/// What a worker's share of the cluster is started from.
+pub struct Setup {
+    pub clients: Clients,
+    /// Configurations, statuses, source offsets.
+    pub topics: [TopicSpec; 3],
+    pub membership: Membership,
+    /// `task.shutdown.graceful.timeout.ms`.
+    pub shutdown_timeout: Duration,
+    pub starter: Arc<dyn Starter>,
+}
+
+/// The loop behind a [`Herder`]. Dropping it lets it run on; [`stop`](Self::stop) ends it.
+pub struct Herding {
+    stop: watch::Sender<bool>,
+    ended: JoinHandle<penstock_api::Result<()>>,
+}
+
+impl Setup {
+    /// What a worker file says. `worker_id` is `host:port`, as others reach this worker's REST API.
+    #[must_use]
+    pub fn new(worker: Arc<WorkerConfig>, registry: Arc<Registry>, worker_id: &str) -> Self {
+        let clients = Clients::new(&worker);
+        Self {
+            topics: internal_topics(&worker),
+            membership: Membership {
+                clients: clients.clone(),
+                config_topic: worker.config_topic.name.clone(),
+                worker_id: worker_id.to_owned(),
+                session_timeout: worker.session_timeout,
+                // A member that stops answering is noticed after the session; the beat only has to fit in several times.
+                heartbeat_interval: worker.heartbeat_interval.min(HEARTBEAT_MAX),
+            },
+            clients,
+            shutdown_timeout: worker.shutdown_timeout,
+            starter: Arc::new(PluginStarter { registry, worker }),
+        }
+    }
+
+    /// Starts. The handle answers at once that it is not ready, until the topics are read.
+    #[must_use]
+    pub fn start(self) -> (Herder, Herding) {
+        let (writes, written) = mpsc::channel(QUEUE_MAX);
+        let (requests, asked) = mpsc::channel(QUEUE_MAX);
+        let (configs, config) = watch::channel(Arc::default());
+        let (readies, ready) = watch::channel(false);
+        let (stop, stopped) = watch::channel(false);
+        let shared = Arc::new(Shared {
+            worker_id: self.membership.worker_id.clone(),
+            writes,
+            requests,
+            config,
+            ready,
+            statuses: StatusStore::default(),
+            stages: Stages::default(),
+            starter: self.starter.clone(),
+            clients: self.clients.clone(),
+            offset_topic: self.topics[2].topic.name.clone(),
+        });
+        let event_loop = EventLoop::new(self, &shared, configs, readies, asked, written);
+        let herder = Herder::new(shared);
+        (herder, Herding { stop, ended: tokio::spawn(event_loop.run(stopped)) })
+    }
+}
+
+impl Herding {
+    /// Waits until the loop has ended by itself, which it does only when the worker cannot go on.
+    ///
+    /// # Errors
+    /// Why it cannot go on: a person must act.
+    pub async fn ended(&mut self) -> penstock_api::Result<()> {
+        match (&mut self.ended).await {
+            Ok(outcome) => outcome,
+            Err(panicked) => Err(penstock_api::Error::fatal("the herder ended badly, which is a bug").with_source(panicked)),
+        }
+    }
+
+    /// Stops all tasks in parallel, each within its grace, writes the statuses, leaves the group, closes the clients.
+    ///
+    /// # Errors
+    /// As [`ended`](Self::ended).
+    pub async fn stop(mut self) -> penstock_api::Result<()> {
+        self.stop.send_replace(true);
+        self.ended().await
+    }
+}
 
 impl Herder {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, timeout: REQUEST_TIMEOUT }
+    }
+
     /// The same herder with another limit to the time of a request (10 s for health).
     #[must_use]
     pub fn with_timeout(&self, timeout: Duration) -> Self {
@@ -71,19 +151,25 @@ impl Herder {
     /// `host:port`, as statuses name this worker.
     #[must_use]
     pub fn worker_id(&self) -> &str {
-        &self.worker_id
+        &self.shared.worker_id
     }
 
     /// Whether the worker has started: it has read its topics and may answer.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        false
+        *self.shared.ready.borrow()
     }
 
     /// What the worker is doing, in Connect's words.
     #[must_use]
     pub fn stage(&self) -> String {
-        self.stages.summary()
+        self.shared.stages.summary()
+    }
+
+    /// All statuses, for tasks that note which topics they use, and for metrics.
+    #[must_use]
+    pub fn statuses(&self) -> &StatusStore {
+        &self.shared.statuses
     }
 
     /// Answers when the loop has gone round once.
@@ -93,12 +179,12 @@ impl Herder {
 
     /// The names of all connectors, sorted.
     pub async fn connectors(&self) -> Result<Vec<String>> {
-        self.ask(Request::Connectors).await
+        self.read(|config| Ok(config.connectors().map(|connector| connector.name.to_string()).collect())).await
     }
 
     /// A connector's configuration and tasks.
     pub async fn info(&self, name: &str) -> Result<ConnectorInfo> {
-        self.ask(|reply| Request::Info(name.into(), reply)).await
+        self.read(|config| Ok(answers::info(answers::connector(config, name)?, &*self.shared.starter))).await
     }
 
     /// Checks and writes a connector's configuration; answers whether the connector is new, and what it is now.
@@ -111,37 +197,41 @@ impl Herder {
         create_only: bool,
         initial_state: Option<TargetState>,
     ) -> Result<(bool, ConnectorInfo)> {
-        self.ask(|reply| Request::Put { name: name.into(), config, create_only, initial_state, reply }).await
+        self.write(|reply| Write::Put { name: name.into(), config, create_only, initial_state, reply }).await
     }
 
     /// Changes single keys of an existing connector (KIP-477).
     pub async fn patch_config(&self, name: &str, patch: ConfigPatch) -> Result<ConnectorInfo> {
-        self.ask(|reply| Request::Patch { name: name.into(), patch, reply }).await
+        self.write(|reply| Write::Patch { name: name.into(), patch, reply }).await
     }
 
     /// Takes a connector away.
     pub async fn delete(&self, name: &str) -> Result<()> {
-        self.ask(|reply| Request::Delete(name.into(), reply)).await
+        self.write(|reply| Write::Delete { name: name.into(), reply }).await
     }
 
     /// How a connector and its tasks are.
     pub async fn status(&self, name: &str) -> Result<ConnectorStatus> {
-        self.ask(|reply| Request::Status(name.into(), reply)).await
+        self.read(|config| answers::status(config, &self.shared.statuses, &*self.shared.starter, name)).await
     }
 
     /// How a task is.
     pub async fn task_status(&self, name: &str, task: u32) -> Result<TaskStatus> {
-        self.ask(|reply| Request::TaskStatus(task_id(name, task), reply)).await
+        let tasks = self.read(|_| Ok(self.shared.statuses.tasks(name))).await?;
+        let found = tasks.into_iter().find(|(id, _)| *id == task);
+        let missing = || HerderError::NotFound(format!("No status found for task {name}-{task}"));
+        found.map(|(id, status)| TaskStatus { id, status: answers::unit_status(status) }).ok_or_else(missing)
     }
 
     /// The configurations of a connector's tasks.
     pub async fn task_configs(&self, name: &str) -> Result<Vec<TaskInfo>> {
-        self.ask(|reply| Request::TaskConfigs(name.into(), reply)).await
+        self.read(|config| Ok(answers::task_configs(answers::connector(config, name)?))).await
     }
 
-    /// Stops and starts a task; answers when it starts again.
+    /// Stops and starts a task; answers when it is on its way.
     pub async fn restart_task(&self, name: &str, task: u32) -> Result<()> {
-        self.ask(|reply| Request::RestartTask(task_id(name, task), reply)).await
+        let id = TaskId { connector: name.into(), task };
+        self.ask(|reply| Request::RestartTask(id, reply)).await
     }
 
     /// Restarts a connector, with or without its tasks, all or only what failed (KIP-745).
@@ -149,47 +239,72 @@ impl Herder {
     /// With both flags false answers `None` when the connector restarts (204); else at once with the plan: the status with
     /// all that will restart shown RESTARTING (202).
     pub async fn restart_connector(&self, name: &str, include_tasks: bool, only_failed: bool) -> Result<Option<ConnectorStatus>> {
-        self.ask(|reply| Request::RestartConnector { name: name.into(), include_tasks, only_failed, reply }).await
+        if !include_tasks && !only_failed {
+            return self.ask(|reply| Request::RestartConnector(name.into(), reply)).await.map(|()| None);
+        }
+        self.write(|reply| Write::Restart { name: name.into(), include_tasks, only_failed, reply }).await.map(Some)
     }
 
     /// Pause, resume, stop. Answers when it is written.
     pub async fn set_target_state(&self, name: &str, state: TargetState) -> Result<()> {
-        self.ask(|reply| Request::SetTarget(name.into(), state, reply)).await
+        self.write(|reply| Write::Target { name: name.into(), state, reply }).await
     }
 
-    /// How far a connector is: for a sink what its consumer group committed.
+    /// How far a connector is: for a sink what its consumer group has committed, else what its tasks stored.
     pub async fn offsets(&self, name: &str) -> Result<Vec<ConnectorOffset>> {
-        self.ask(|reply| Request::Offsets(name.into(), reply)).await
+        let props = self.read(|config| Ok(answers::connector(config, name)?.props().clone())).await?;
+        self.in_time(progress::offsets(&self.shared, name, &props)).await
     }
 
     /// Topics the connector's tasks have used since it was made or the set was reset (KIP-558).
     pub async fn active_topics(&self, name: &str) -> Result<Vec<String>> {
-        self.ask(|reply| Request::ActiveTopics(name.into(), reply)).await
+        self.read(|_| Ok(self.shared.statuses.topics(name))).await
     }
 
     /// Forgets the topics used so far.
     pub async fn reset_active_topics(&self, name: &str) -> Result<()> {
-        self.ask(|reply| Request::ResetActiveTopics(name.into(), reply)).await
+        self.read(|_| Ok(self.shared.statuses.forget_topics(name))).await
     }
 
-    async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T> {
-        let (reply, answer) = oneshot::channel();
-        let request = request(reply);
+    async fn read<T>(&self, answer: impl FnOnce(&ConfigState) -> Result<T>) -> Result<T> {
         self.in_time(async {
-            let gone = || HerderError::Internal("The worker is shutting down".into());
-            self.requests.send(request).await.map_err(|_| gone())?;
-            answer.await.unwrap_or_else(|_| Err(gone()))
+            self.started().await?;
+            let config = self.shared.config.borrow().clone();
+            answer(&config)
         })
         .await
     }
 
+    async fn write<T>(&self, request: impl FnOnce(Reply<T>) -> Write) -> Result<T> {
+        self.in_time(async {
+            self.started().await?;
+            let (reply, answer) = oneshot::channel();
+            self.shared.writes.send(request(reply)).await.map_err(|_| closing())?;
+            answer.await.unwrap_or_else(|_| Err(closing()))
+        })
+        .await
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T> {
+        self.in_time(async {
+            self.started().await?;
+            let (reply, answer) = oneshot::channel();
+            self.shared.requests.send(request(reply)).await.map_err(|_| closing())?;
+            answer.await.unwrap_or_else(|_| Err(closing()))
+        })
+        .await
+    }
+
+    async fn started(&self) -> Result<()> {
+        self.shared.ready.clone().wait_for(|ready| *ready).await.map(|_| ()).map_err(|_| closing())
+    }
+
     async fn in_time<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        tokio::time::timeout(self.timeout, work)
-            .await
-            .unwrap_or_else(|_| Err(HerderError::Timeout { stage: self.stages.summary() }))
+        let late = || Err(HerderError::Timeout { stage: self.shared.stages.summary() });
+        tokio::time::timeout(self.timeout, work).await.unwrap_or_else(|_| late())
     }
 }
 
-fn task_id(name: &str, task: u32) -> TaskId {
-    TaskId { connector: name.into(), task }
+fn closing() -> HerderError {
+    HerderError::Internal("The worker is shutting down".into())
 }

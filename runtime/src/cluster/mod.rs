@@ -3,7 +3,19 @@
 pub mod error;
 pub mod stage;
 pub mod view;
+pub mod reconcile;
+pub mod restart;
+pub mod member;
+pub mod starter;
+mod answers;
+mod writer;
+mod units;
+mod progress;
+mod event_loop;
 pub mod herder;
+#[cfg(test)]
+mod tests;
 
 pub use error::HerderError;
-pub use herder::Herder;
+pub use herder::{Herder, Herding, Setup};
+pub use stage::Stages;

@@ -101,13 +101,13 @@ impl Clients {
     /// `Config` when a topic is not fit; a person must act.
     pub async fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<()> {
         let admin = self.admin()?;
-        self.until_reached(async || {
-            for topic in topics {
-                topic::ensure(&admin, topic).await?;
+        let mut wait = RETRY_MIN;
+        for topic in topics {
+            while let Err(error) = topic::ensure(&admin, topic).await {
+                self.unreached(error, &mut wait).await?;
             }
-            Ok(())
-        })
-        .await
+        }
+        Ok(())
     }
 
     /// Opens what appends.
@@ -132,12 +132,14 @@ impl Clients {
     /// `Config` when the client settings are wrong.
     pub async fn reader(&self, topic: &str) -> Result<Reader> {
         let admin = self.admin()?;
-        let partitions = self
-            .until_reached(async || {
-                let missing = || Error::retriable(format!("the topic {topic} is not there yet"));
-                admin.partitions(topic).await?.ok_or_else(missing)
-            })
-            .await?;
+        let mut wait = RETRY_MIN;
+        let partitions = loop {
+            let missing = || Error::retriable(format!("the topic {topic} is not there yet"));
+            match admin.partitions(topic).await.and_then(|found| found.ok_or_else(missing)) {
+                Ok(partitions) => break partitions,
+                Err(error) => self.unreached(error, &mut wait).await?,
+            }
+        };
         let unread: BTreeSet<i32> = (0..partitions).collect();
         // No group is joined, for nothing is subscribed to or committed.
         let mut settings = self.consumer("the internal topics", &[("enable.auto.commit", "false")])?;
@@ -151,22 +153,16 @@ impl Clients {
         Ok(Reader { topic: topic.to_owned(), consumer, unread, end_told: false })
     }
 
-    async fn until_reached<T>(&self, mut attempt: impl AsyncFnMut() -> Result<T>) -> Result<T> {
-        let mut wait = RETRY_MIN;
-        loop {
-            match attempt().await {
-                Err(error) if error.kind() == ErrorKind::Retriable => {
-                    tracing::warn!(
-                        "cannot reach Kafka at bootstrap.servers={} ({error:#}); trying again in {} s",
-                        self.bootstrap_servers(),
-                        wait.as_secs()
-                    );
-                    tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(RETRY_MAX);
-                }
-                ended => return ended,
-            }
+    /// Says what is waited for, and waits before the next attempt; passes on what waiting does not mend.
+    async fn unreached(&self, error: Error, wait: &mut Duration) -> Result<()> {
+        if error.kind() != ErrorKind::Retriable {
+            return Err(error);
         }
+        let (servers, seconds) = (self.bootstrap_servers(), wait.as_secs());
+        tracing::warn!("cannot reach Kafka at bootstrap.servers={servers} ({error:#}); trying again in {seconds} s");
+        tokio::time::sleep(*wait).await;
+        *wait = (*wait * 2).min(RETRY_MAX);
+        Ok(())
     }
 
     fn with(&self, own: &[(&str, &str)]) -> Props {

@@ -8,5 +8,5 @@ pub mod config;
 pub mod status;
 pub mod offsets;
 
-pub use log::{Clients, Log, Read, Reader};
+pub use log::{Clients, Log, Position, Read, Reader};
 pub use topic::{TopicSpec, internal_topics};

@@ -1,0 +1,150 @@
+//! What the herder needs from the rooms below: look at a connector, plan its tasks, start one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use penstock_api::{Constructor, Error, PluginKind, Props, Registry, Result, TaskId, async_trait};
+use tokio::sync::mpsc;
+
+use super::error::{HerderError, Result as HerderResult};
+use super::view::ConnectorType;
+use crate::config::validate::{CONNECTORS, find_connector};
+use crate::config::{ConnectorConfig, WorkerConfig, validate};
+use crate::task::{TaskEvent, TaskHandle, TaskSpec, start_sink};
+
+/// Makes things run. The herder decides what, so it can be tested with one that starts nothing.
+#[async_trait]
+pub trait Starter: Send + Sync + 'static {
+    /// What can be said of a connector by its configuration alone.
+    fn describe(&self, props: &Props) -> Description;
+
+    /// Checks a configuration that somebody wants to write.
+    async fn validate(&self, props: &Props) -> HerderResult<()>;
+
+    /// The configurations of the connector's tasks.
+    async fn plan(&self, props: &Props) -> Result<Vec<Props>>;
+
+    /// Starts a task. It reports with `launch` as its revision.
+    fn start(&self, launch: Launch, events: mpsc::UnboundedSender<TaskEvent>) -> Result<Box<dyn StartedTask>>;
+}
+
+/// A connector's class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    pub kind: ConnectorType,
+    pub version: Option<String>,
+}
+
+/// A task to start.
+pub struct Launch {
+    pub id: TaskId,
+    /// Tells the events of this start from those of another one of the same task.
+    pub launch: i64,
+    pub connector: Arc<Props>,
+    pub task: Arc<Props>,
+    pub paused: bool,
+}
+
+/// A task that was started.
+pub trait StartedTask: Send {
+    fn pause(&self);
+    fn resume(&self);
+    /// Asks it to commit and end, waits for `grace`, then drops it. Answers whether it ended by itself.
+    fn stop(self: Box<Self>, grace: Duration) -> BoxFuture<'static, bool>;
+}
+
+impl StartedTask for TaskHandle {
+    fn pause(&self) {
+        TaskHandle::pause(self);
+    }
+
+    fn resume(&self) {
+        TaskHandle::resume(self);
+    }
+
+    fn stop(self: Box<Self>, grace: Duration) -> BoxFuture<'static, bool> {
+        Box::pin(TaskHandle::stop(*self, grace))
+    }
+}
+
+/// Starts real tasks of the plugins in the registry.
+pub struct PluginStarter {
+    pub registry: Arc<Registry>,
+    pub worker: Arc<WorkerConfig>,
+}
+
+#[async_trait]
+impl Starter for PluginStarter {
+    fn describe(&self, props: &Props) -> Description {
+        let class = props.get("connector.class").map_or("", |class| class.trim());
+        let plugin = self.registry.find(CONNECTORS, class);
+        Description {
+            kind: plugin.map(|plugin| plugin.kind()).into(),
+            version: plugin.map(|plugin| plugin.version.clone()).filter(|version| !version.is_empty()),
+        }
+    }
+
+    async fn validate(&self, props: &Props) -> HerderResult<()> {
+        let raw = props.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
+        let infos = validate(&raw, &self.registry, &self.worker).await.map_err(|e| HerderError::Internal(format!("{e:#}")))?;
+        infos.refusal().map_or(Ok(()), |refusal| Err(HerderError::BadRequest(refusal)))
+    }
+
+    async fn plan(&self, props: &Props) -> Result<Vec<Props>> {
+        // First, for its message names the class, and other parts may be missing along with it.
+        find_connector(props.get("connector.class").map_or("", |class| class.trim()), &self.registry)?;
+        let config = ConnectorConfig::new(props, &self.registry, &self.worker)?;
+        let tasks = match &config.plugin.construct {
+            Constructor::Sink(make) => make().task_configs(&config.props, config.tasks_max)?,
+            _ => return Err(Error::config(format!("{} is not a sink, and nothing else runs here yet", config.plugin.class))),
+        };
+        check_count(&config, props, tasks.len())?;
+        // What is written must not hold what variables stand for: other workers resolve them themselves.
+        Ok(tasks.into_iter().map(|task| written_form(task, &config, props)).collect())
+    }
+
+    fn start(&self, launch: Launch, events: mpsc::UnboundedSender<TaskEvent>) -> Result<Box<dyn StartedTask>> {
+        let connector = ConnectorConfig::new(&launch.connector, &self.registry, &self.worker)?;
+        if connector.plugin.kind() != PluginKind::Sink {
+            return Err(Error::config(format!("{} is not a sink, and nothing else runs here yet", connector.plugin.class)));
+        }
+        let spec = TaskSpec {
+            id: launch.id,
+            revision: launch.launch,
+            connector: Arc::new(connector),
+            props: self.worker.providers.resolve(&launch.task)?,
+            paused: launch.paused,
+            commit_interval: self.worker.offset_flush_interval,
+            commit_timeout: self.worker.offset_flush_timeout,
+        };
+        Ok(Box::new(start_sink(spec, events)))
+    }
+}
+
+fn check_count(config: &ConnectorConfig, props: &Props, count: usize) -> Result<()> {
+    let enforced = props.get("tasks.max.enforce").is_none_or(|v| !v.trim().eq_ignore_ascii_case("false"));
+    if count <= config.tasks_max as usize || !enforced {
+        return Ok(());
+    }
+    Err(Error::config(format!(
+        "The connector {} has generated {count} tasks, which is greater than {}, the maximum number of tasks it is configured to \
+         create. This behaviour should be considered a bug and is disallowed. If necessary, it can be permitted by reconfiguring \
+         the connector with 'tasks.max.enforce' set to false; however, this option will be removed in a future release of Kafka \
+         Connect.",
+        config.name, config.tasks_max
+    )))
+}
+
+/// A task's properties as they are written: variables as the user wrote them, and the class that Java asks for.
+fn written_form(mut task: Props, config: &ConnectorConfig, raw: &Props) -> Props {
+    for (key, written) in raw.iter().filter(|(_, value)| value.contains("${")) {
+        if let Some(value) = task.get_mut(key) {
+            value.clone_from(written);
+        }
+    }
+    let class = &config.plugin.class;
+    let task_class = class.strip_suffix("Connector").map_or_else(|| format!("{class}Task"), |stem| format!("{stem}Task"));
+    task.insert("task.class".into(), task_class);
+    task
+}

@@ -1,0 +1,244 @@
+//! The one lane through which configuration is written: check, append, read back, answer; one request after another.
+//!
+//! Invariant 3 is upheld here: nothing is appended to the config topic unless this worker leads.
+
+use std::sync::Arc;
+
+use penstock_api::Props;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::answers;
+use super::error::{HerderError, Result};
+use super::member::Role;
+use super::restart::RestartPlan;
+use super::stage::Stages;
+use super::starter::Starter;
+use super::view::{ConfigPatch, ConnectorInfo, ConnectorStatus, TargetState};
+use crate::store::Log;
+use crate::store::config::{ConfigState, Event, deletion, task_set};
+use crate::store::status::StatusStore;
+
+pub(super) type Reply<T> = oneshot::Sender<Result<T>>;
+
+/// What can be written.
+pub(super) enum Write {
+    Put {
+        name: String,
+        config: Props,
+        create_only: bool,
+        initial_state: Option<TargetState>,
+        reply: Reply<(bool, ConnectorInfo)>,
+    },
+    Patch {
+        name: String,
+        patch: ConfigPatch,
+        reply: Reply<ConnectorInfo>,
+    },
+    Delete {
+        name: String,
+        reply: Reply<()>,
+    },
+    Target {
+        name: String,
+        state: TargetState,
+        reply: Reply<()>,
+    },
+    Restart {
+        name: String,
+        include_tasks: bool,
+        only_failed: bool,
+        reply: Reply<ConnectorStatus>,
+    },
+    /// The tasks a connector planned, made from its record at offset `written`.
+    Tasks {
+        name: Arc<str>,
+        written: i64,
+        tasks: Vec<Arc<Props>>,
+        reply: Reply<()>,
+    },
+}
+
+/// Where records go, so that tests can do without a broker.
+#[async_trait::async_trait]
+pub(super) trait Append: Send + Sync + 'static {
+    /// Appends records in this order; answers the offset of the last one.
+    async fn append(&self, events: Vec<Event>) -> penstock_api::Result<i64>;
+}
+
+/// The config topic itself.
+pub(super) struct ConfigTopic {
+    pub(super) log: Log,
+    pub(super) topic: String,
+}
+
+#[async_trait::async_trait]
+impl Append for ConfigTopic {
+    async fn append(&self, events: Vec<Event>) -> penstock_api::Result<i64> {
+        let positions = self.log.append(&self.topic, events.iter().map(Event::record).collect()).await?;
+        Ok(positions.last().map_or(-1, |at| at.offset))
+    }
+}
+
+/// What writing needs to know.
+pub(super) struct Writer {
+    pub(super) topic: Arc<dyn Append>,
+    pub(super) config: watch::Receiver<Arc<ConfigState>>,
+    pub(super) role: watch::Receiver<Role>,
+    pub(super) statuses: StatusStore,
+    pub(super) starter: Arc<dyn Starter>,
+    pub(super) stages: Stages,
+}
+
+impl Writer {
+    /// Serves until nobody can ask any more. A request whose asker has given up while it waited is dropped: nobody wants to
+    /// find a connector created long after the client was told that it failed.
+    pub(super) async fn run(mut self, mut requests: mpsc::Receiver<Write>) {
+        while let Some(request) = requests.recv().await {
+            match request {
+                Write::Put { name, config, create_only, initial_state, mut reply } => {
+                    if self.may_write(&mut reply).await {
+                        send(reply, self.put(&name, config, create_only, initial_state).await);
+                    }
+                }
+                Write::Patch { name, patch, mut reply } => {
+                    if self.may_write(&mut reply).await {
+                        send(reply, self.patch(&name, patch).await);
+                    }
+                }
+                Write::Delete { name, mut reply } => {
+                    if self.may_write(&mut reply).await {
+                        send(reply, self.delete(&name).await);
+                    }
+                }
+                Write::Target { name, state, mut reply } => {
+                    if self.may_write(&mut reply).await {
+                        send(reply, self.target(&name, state).await);
+                    }
+                }
+                Write::Restart { name, include_tasks, only_failed, mut reply } => {
+                    if self.may_write(&mut reply).await {
+                        send(reply, self.restart(&name, include_tasks, only_failed).await);
+                    }
+                }
+                Write::Tasks { name, written, tasks, mut reply } => {
+                    if self.may_write(&mut reply).await {
+                        send(reply, self.tasks(&name, written, &tasks).await);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until this worker leads; `false` when the asker gives up before.
+    async fn may_write<T>(&mut self, reply: &mut Reply<T>) -> bool {
+        if reply.is_closed() {
+            return false;
+        }
+        if matches!(*self.role.borrow(), Role::Leading { .. }) {
+            return true;
+        }
+        let _stage = self.stages.enter("waiting to lead the cluster again before it writes to the config topic");
+        tokio::select! {
+            biased;
+            () = reply.closed() => false,
+            led = self.role.wait_for(|role| matches!(role, Role::Leading { .. })) => led.is_ok(),
+        }
+    }
+
+    async fn put(
+        &mut self,
+        name: &str,
+        config: Props,
+        create_only: bool,
+        initial_state: Option<TargetState>,
+    ) -> Result<(bool, ConnectorInfo)> {
+        self.starter.validate(&config).await?;
+        let now = self.now();
+        let exists = now.connector(name).is_some();
+        if exists && create_only {
+            return Err(HerderError::AlreadyExists(format!("Connector {name} already exists")));
+        }
+        // A deletion that was cut short may have left a target state, which is not meant for the new connector.
+        let target = initial_state.or_else(|| now.lingering_target(name).map(|_| TargetState::Started));
+        let shared: Arc<str> = name.into();
+        let mut events: Vec<_> =
+            target.map(|state| Event::Target { name: shared.clone(), state: Some(state) }).into_iter().collect();
+        events.push(Event::Connector { name: shared, props: Some(Arc::new(config)) });
+        self.append(format!("writing a config for connector {name} to the config topic"), events).await?;
+        let now = self.now();
+        Ok((!exists, answers::info(answers::connector(&now, name)?, &*self.starter)))
+    }
+
+    async fn patch(&mut self, name: &str, patch: ConfigPatch) -> Result<ConnectorInfo> {
+        let mut config = answers::connector(&self.now(), name)?.props().as_ref().clone();
+        for (key, value) in patch {
+            match value {
+                Some(value) => drop(config.insert(key, value)),
+                None => drop(config.remove(&key)),
+            }
+        }
+        self.put(name, config, false, None).await.map(|(_, info)| info)
+    }
+
+    async fn delete(&mut self, name: &str) -> Result<()> {
+        let events = deletion(&answers::connector(&self.now(), name)?);
+        self.append(format!("removing the config for connector {name} from the config topic"), events).await
+    }
+
+    async fn target(&mut self, name: &str, state: TargetState) -> Result<()> {
+        let now = self.now();
+        let connector = now.connector(name).ok_or_else(|| HerderError::NotFound(format!("Unknown connector {name}")))?;
+        let mut events = Vec::new();
+        if state == TargetState::Stopped {
+            // The tasks first: should this be cut short, a running connector without tasks is better than a stopped one with.
+            events.push(Event::Commit { name: connector.name.clone(), tasks: Some(0) });
+        }
+        events.push(Event::Target { name: connector.name.clone(), state: Some(state) });
+        self.append(format!("writing the target state for connector {name} to the config topic"), events).await
+    }
+
+    async fn restart(&mut self, name: &str, include_tasks: bool, only_failed: bool) -> Result<ConnectorStatus> {
+        let now = self.now();
+        let connector = now.connector(name).ok_or_else(|| HerderError::NotFound(format!("Unknown connector: {name}")))?;
+        let plan = RestartPlan::new(&self.statuses, name, include_tasks, only_failed)
+            .ok_or_else(|| HerderError::NotFound(format!("Status for connector {name} not found")))?;
+        let event = Event::Restart { name: connector.name.clone(), include_tasks, only_failed };
+        self.append(format!("writing restart request for connector {name} to the config topic"), vec![event]).await?;
+        Ok(answers::restarting(&plan, connector, &*self.starter))
+    }
+
+    async fn tasks(&mut self, name: &Arc<str>, written: i64, tasks: &[Arc<Props>]) -> Result<()> {
+        let now = self.now();
+        // Planned for what no longer is: another plan is on its way.
+        let current = now.connector(name).filter(|c| c.written() == written && c.target() == TargetState::Started);
+        if !current.is_some_and(|connector| connector.tasks_differ(tasks)) {
+            return Ok(());
+        }
+        self.append(
+            format!("writing {} task configs for connector {name} to the config topic", tasks.len()),
+            task_set(name, tasks),
+        )
+        .await
+    }
+
+    /// Appends, then waits until this worker has read it back: what follows sees its effect.
+    async fn append(&mut self, stage: String, events: Vec<Event>) -> Result<()> {
+        let _stage = self.stages.enter(stage);
+        let last = self.topic.append(events).await.map_err(|error| {
+            HerderError::Internal(format!(
+                "Failed to write to config topic; this may be due to a transient error and the request can be safely retried: {error:#}"
+            ))
+        })?;
+        let read = self.config.wait_for(|config| config.next_offset() > last).await;
+        read.map(|_| ()).map_err(|_| HerderError::Internal("The worker is shutting down".into()))
+    }
+
+    fn now(&self) -> Arc<ConfigState> {
+        self.config.borrow().clone()
+    }
+}
+
+/// Whoever has stopped waiting does not want to know.
+fn send<T>(reply: Reply<T>, answer: Result<T>) {
+    drop(reply.send(answer));
+}
