@@ -2,5 +2,6 @@
 
 mod ground;
 mod kafka;
+mod rest;
 mod tidy;
 mod transforms;

@@ -80,7 +80,7 @@ async fn create(State(rest): State<Rest>, headers: HeaderMap, body: CreateBody) 
     let name = body.name.as_deref().unwrap_or_default().trim().to_owned();
     let initial_state = body.initial_state.as_deref().map(target_state).transpose()?;
     let config = with_name(body.config, &name)?;
-    let config = accepted(&rest, config).await?;
+    let config = without_nulls(&rest, config).await?;
     let (_, info) = rest.herder.put_config(&name, config, true, initial_state).await?;
     Ok(created(&headers, &info))
 }
@@ -107,13 +107,15 @@ fn with_name(mut config: RawConfig, name: &str) -> ApiResult<RawConfig> {
     }
 }
 
-/// The configuration, if nothing is wrong with it.
-async fn accepted(rest: &Rest, config: RawConfig) -> ApiResult<Props> {
-    let infos = validate(&config, &rest.registry, &rest.worker).await.map_err(|e| ApiError::bad_request(e.message()))?;
-    match infos.refusal() {
-        Some(refusal) => Err(ApiError::bad_request(refusal)),
-        None => Ok(config.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()),
+/// The configuration without nulls; where there are any, it is refused with all that is wrong. Everything else the herder checks.
+async fn without_nulls(rest: &Rest, config: RawConfig) -> ApiResult<Props> {
+    if config.values().any(Option::is_none) {
+        let infos = validate(&config, &rest.registry, &rest.worker).await.map_err(|e| ApiError::bad_request(e.message()))?;
+        if let Some(refusal) = infos.refusal() {
+            return Err(ApiError::bad_request(refusal));
+        }
     }
+    Ok(config.into_iter().filter_map(|(key, value)| Some((key, value?))).collect())
 }
 
 fn created(headers: &HeaderMap, info: &ConnectorInfo) -> Response {
@@ -152,7 +154,7 @@ async fn put_config(
     headers: HeaderMap,
     ConfigBody(config): ConfigBody,
 ) -> ApiResult<Response> {
-    let config = accepted(&rest, with_name(config, &name)?).await?;
+    let config = without_nulls(&rest, with_name(config, &name)?).await?;
     let (is_new, info) = rest.herder.put_config(&name, config, false, None).await?;
     Ok(if is_new { created(&headers, &info) } else { Json(info).into_response() })
 }
