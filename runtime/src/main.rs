@@ -1,1 +1,104 @@
-fn main() {}
+//! The worker's command line, and the one place that names the plugins that are built in.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use penstock::config::{PluginConfig, WorkerConfig};
+use penstock::{converters, logging, run};
+use penstock_api::Registry;
+use penstock_host::HostConfig;
+use tokio::signal::unix::{SignalKind, signal};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Kafka Connect without the JVM.
+#[derive(Parser)]
+#[command(version, about, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a worker until SIGTERM or SIGINT.
+    ///
+    /// FILE is a worker file of Kafka Connect (connect-distributed.properties). Each of its keys can also be set in the
+    /// environment, which wins: PENSTOCK_WORKER_GROUP_ID is group.id; in a name `_` is a dot, `__` a dash, `___` an underscore.
+    ///
+    /// Keys of Penstock's own: penstock.plugin.memory.max.bytes (64 MiB), penstock.plugin.call.timeout.ms (5000),
+    /// penstock.plugin.cache.dir, penstock.log.format (text, json), penstock.worker.threads.
+    ///
+    /// Log levels: RUST_LOG, e.g. `info,penstock::task=debug`; later over REST at /admin/loggers.
+    ///
+    /// Exit codes: 0 stopped as asked, 1 could not start or go on, 2 the arguments or the worker file are wrong.
+    Worker {
+        /// The worker file.
+        file: PathBuf,
+        /// Only check the file and load the plugins; start nothing.
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+/// The arguments or the worker file are wrong; clap answers the same.
+const EXIT_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let Command::Worker { file, check } = Arguments::parse().command;
+    let worker = match WorkerConfig::load(&file) {
+        Ok(worker) => worker,
+        Err(error) => {
+            eprintln!("penstock: {error:#}");
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    let loggers = logging::start(worker.log_format);
+    let registry = registry(&worker.plugins);
+    if check {
+        worker.remarks.iter().for_each(|remark| println!("{remark}"));
+        println!("{} is good; {} plugins are there", file.display(), registry.plugins().len());
+        return ExitCode::SUCCESS;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(worker.threads).enable_all().build();
+    let ended = runtime
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(run::run(worker, registry, loggers, asked_to_stop())));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("penstock: {error:#}");
+    ExitCode::FAILURE
+}
+
+/// All plugins: what is built in goes before what `plugin.path` holds.
+fn registry(plugins: &PluginConfig) -> Registry {
+    let host = HostConfig {
+        memory_bytes_max: usize::try_from(plugins.memory_bytes_max).unwrap_or(usize::MAX),
+        call_deadline: plugins.call_timeout,
+        cache_dir: plugins.cache_dir.clone(),
+    };
+    let (components, problems) = penstock_host::scan(&plugins.path, host);
+    let mut registry = Registry::new();
+    registry.extend(converters::plugins());
+    registry.extend(penstock_transforms::plugins());
+    registry.extend([penstock_snowflake::plugin(), penstock_blackhole::plugin()]);
+    registry.extend(components);
+    registry.explain_missing(penstock_host::explain_missing(&problems));
+    registry
+}
+
+async fn asked_to_stop() {
+    let listen = |kind| signal(kind).expect("signal handlers can be installed at the start of a process");
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate()), listen(SignalKind::interrupt()));
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

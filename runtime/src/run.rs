@@ -1,1 +1,195 @@
-//! Opens the rooms in order, waits for stop, closes them in reverse.
+//! A worker's life: opens the rooms in order, waits for the stop, closes them in reverse.
+
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use axum::serve::ListenerExt;
+use penstock_api::{PluginKind, Registry};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::cluster::{Herder, Setup};
+use crate::config::{ConverterChoice, Listener, WorkerConfig};
+use crate::kafka::admin::Admin;
+use crate::kafka::settings;
+use crate::logging::Loggers;
+use crate::rest::{self, Paths, Rest};
+
+/// How long requests under way may take to end when the worker stops.
+const REST_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Wait between two questions for what only Kafka knows.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Runs a worker until `stop` completes, or until it cannot go on.
+///
+/// # Errors
+/// When the worker cannot start, or cannot go on; the text says what to do.
+pub async fn run(worker: WorkerConfig, registry: Registry, loggers: Loggers, stop: impl Future<Output = ()>) -> Result<()> {
+    for remark in &worker.remarks {
+        tracing::warn!("{remark}");
+    }
+    check_converters(&worker, &registry)?;
+    let (worker, registry) = (Arc::new(worker), Arc::new(registry));
+    let sockets = Sockets::open(&worker).await?;
+    let worker_id = sockets.worker_id(&worker);
+
+    let (herder, mut herding) = Setup::new(worker.clone(), registry.clone(), &worker_id).start();
+    let rest = Rest { herder, registry, worker, loggers, cluster_id: Arc::new(OnceLock::new()) };
+    let announced = tokio::spawn(announce(rest.clone(), worker_id));
+    let server = Server::start(sockets, &rest);
+
+    let ended_by_itself = tokio::select! {
+        () = stop => None,
+        ended = herding.ended() => Some(ended),
+    };
+    tracing::info!("stopping");
+    announced.abort();
+    server.close().await;
+    let ended = match ended_by_itself {
+        Some(ended) => ended.context("the worker cannot go on"),
+        None => herding.stop().await.context("stop the worker"),
+    };
+    tracing::info!("stopped");
+    ended
+}
+
+/// A converter that is not there would fail every connector: better said at once.
+fn check_converters(worker: &WorkerConfig, registry: &Registry) -> Result<()> {
+    let check = |key: &str, choice: &ConverterChoice, kind: PluginKind| {
+        if registry.find(&[kind], &choice.class).is_some() {
+            return Ok(());
+        }
+        let mut classes: Vec<&str> = registry.plugins().iter().filter(|p| p.kind() == kind).map(|p| p.class.as_str()).collect();
+        classes.sort_unstable();
+        bail!(
+            "Invalid value {} for configuration {key}: Class {} could not be found. There are: {}",
+            choice.class,
+            choice.class,
+            classes.join(", ")
+        )
+    };
+    check("key.converter", &worker.key_converter, PluginKind::Converter)?;
+    check("value.converter", &worker.value_converter, PluginKind::Converter)?;
+    check("header.converter", &worker.header_converter, PluginKind::HeaderConverter)
+}
+
+/// Open sockets, before anything is served: the port that was given by the system is part of the worker's name.
+struct Sockets {
+    public: Vec<TcpListener>,
+    /// `None`: `/admin` is served with everything else.
+    admin: Option<Vec<TcpListener>>,
+}
+
+impl Sockets {
+    async fn open(worker: &WorkerConfig) -> Result<Self> {
+        let public = listen("listeners", &worker.rest.listeners).await?;
+        let admin = match &worker.rest.admin_listeners {
+            None => None,
+            Some(listeners) => Some(listen("admin.listeners", listeners).await?),
+        };
+        Ok(Self { public, admin })
+    }
+
+    /// `host:port` by which others reach this worker.
+    fn worker_id(&self, worker: &WorkerConfig) -> String {
+        let configured = worker.rest.listeners.first().and_then(|l| l.host.clone());
+        let host = worker.rest.advertised_host.clone().or(configured).unwrap_or_else(own_address);
+        let bound = self.public.first().and_then(|socket| socket.local_addr().ok()).map_or(0, |address| address.port());
+        let port = worker.rest.advertised_port.unwrap_or(bound);
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+}
+
+async fn listen(key: &str, listeners: &[Listener]) -> Result<Vec<TcpListener>> {
+    let mut sockets = Vec::new();
+    for listener in listeners {
+        let (host, port) = listener.bind_address();
+        let socket = TcpListener::bind((host, port)).await;
+        sockets.push(
+            socket.with_context(|| format!("listen on {host}:{port}: choose another address in `{key}` of the worker file"))?,
+        );
+    }
+    Ok(sockets)
+}
+
+/// The address that this machine's name stands for, as Java's `getLocalHost`; the loopback address if it has none.
+fn own_address() -> String {
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    let mut addresses = name.and_then(|name| (name, 0).to_socket_addrs().ok()).into_iter().flatten().map(|a: SocketAddr| a.ip());
+    addresses.find(IpAddr::is_ipv4).unwrap_or(IpAddr::from([127, 0, 0, 1])).to_string()
+}
+
+/// The REST server: one task for each socket.
+struct Server {
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Server {
+    fn start(sockets: Sockets, rest: &Rest) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let public_paths = if sockets.admin.is_some() { Paths::Public } else { Paths::All };
+        let public = sockets.public.into_iter().map(|socket| (socket, public_paths));
+        let admin = sockets.admin.into_iter().flatten().map(|socket| (socket, Paths::Admin));
+        let tasks = public
+            .chain(admin)
+            .map(|(socket, paths)| tokio::spawn(serve(socket, rest.clone(), paths, stopped.clone())))
+            .collect();
+        Self { stop, tasks }
+    }
+
+    async fn close(self) {
+        let _none_served = self.stop.send(true).is_err();
+        for mut task in self.tasks {
+            if tokio::time::timeout(REST_CLOSE_TIMEOUT, &mut task).await.is_err() {
+                task.abort();
+            }
+        }
+    }
+}
+
+async fn serve(socket: TcpListener, rest: Rest, paths: Paths, mut stopped: watch::Receiver<bool>) {
+    let stop = async move {
+        let _sender_is_gone = stopped.wait_for(|stop| *stop).await.is_err();
+    };
+    let socket = socket.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "could not set TCP_NODELAY");
+        }
+    });
+    if let Err(error) = axum::serve(socket, rest::router(rest, paths)).with_graceful_shutdown(stop).await {
+        tracing::error!(%error, "REST is not served any more");
+    }
+}
+
+/// Asks Kafka who it is, then waits until the worker is ready, and says so in one line.
+async fn announce(rest: Rest, worker_id: String) {
+    let cluster_id = cluster_id(&rest.worker).await;
+    let cluster_id = rest.cluster_id.get_or_init(|| cluster_id);
+    until_ready(&rest.herder).await;
+    let (version, group) = (env!("CARGO_PKG_VERSION"), &rest.worker.group_id);
+    println!("penstock {version} ready: http://{worker_id} (Kafka cluster {cluster_id}, group {group})");
+    tracing::info!(version, worker_id, cluster_id, %group, "ready");
+}
+
+async fn cluster_id(worker: &WorkerConfig) -> String {
+    loop {
+        let asked = async { Admin::new(settings::admin("worker", &worker.clients.common)?)?.cluster_id().await };
+        match asked.await {
+            Ok(id) => return id,
+            Err(error) => tracing::warn!("Kafka does not answer yet, trying again: {error:#}"),
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
+}
+
+async fn until_ready(herder: &Herder) {
+    while !herder.is_ready() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -318,7 +318,8 @@ impl ConfigKey {
     }
 
     /// What Java's check says of null.
-    fn null_error(&self) -> Option<String> {
+    #[must_use]
+    pub fn null_error(&self) -> Option<String> {
         match &self.check {
             Check::Min(_) | Check::Range(..) => Some(self.wrong("null", "Value must be non-null")),
             Check::OneOf(_) | Check::OneOfIgnoreCase(_) => self.check.run("\0").err().map(|why| self.wrong("null", &why)),

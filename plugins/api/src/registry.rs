@@ -98,6 +98,7 @@ impl Plugin {
 #[derive(Clone, Default)]
 pub struct Registry {
     plugins: Vec<Arc<Plugin>>,
+    missing: Option<String>,
 }
 
 impl Registry {
@@ -110,6 +111,17 @@ impl Registry {
     /// Adds plugins; of equal names the one added first is found.
     pub fn extend(&mut self, plugins: impl IntoIterator<Item = Plugin>) {
         self.plugins.extend(plugins.into_iter().map(Arc::new));
+    }
+
+    /// Notes where a class that is not found may be: a file that could not be used, for example.
+    pub fn explain_missing(&mut self, why: Option<String>) {
+        self.missing = why;
+    }
+
+    /// What to add for people to the message that a class was not found: empty, or in parentheses after a space.
+    #[must_use]
+    pub fn missing_hint(&self) -> String {
+        self.missing.as_ref().map_or_else(String::new, |why| format!(" ({why})"))
     }
 
     /// All plugins, in the order added.

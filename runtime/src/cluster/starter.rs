@@ -87,7 +87,7 @@ impl Starter for PluginStarter {
 
     async fn validate(&self, props: &Props) -> HerderResult<()> {
         let raw = props.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
-        let infos = validate(&raw, &self.registry, &self.worker).await.map_err(|e| HerderError::Internal(format!("{e:#}")))?;
+        let infos = validate(&raw, &self.registry, &self.worker).await.map_err(|e| HerderError::BadRequest(format!("{e:#}")))?;
         infos.refusal().map_or(Ok(()), |refusal| Err(HerderError::BadRequest(refusal)))
     }
 

@@ -101,7 +101,9 @@ fn check(config: &RawConfig, registry: &Registry, worker: &WorkerConfig) -> Resu
     let plugin = find_connector(&class, registry)?;
 
     let mut report = Report::default();
-    report.define(&common::sink_definition(Some(&plugin), registry, worker), &props);
+    let common = common::sink_definition(Some(&plugin), registry, worker);
+    report.define(&common, &props);
+    report.nulls(&common, config);
     check_classes(&mut report, &props, registry);
     check_versions(&mut report, &props, &plugin);
     embed_aliases(&mut report, &props, registry, Alias::TRANSFORM);
@@ -109,7 +111,6 @@ fn check(config: &RawConfig, registry: &Registry, worker: &WorkerConfig) -> Resu
     check_predicate_names(&mut report, &props);
     check_topics(&mut report, &props);
     check_group(&mut report, &props, worker);
-    report.nulls(config);
     let own = plugin.config.keys().iter().filter(|key| report.position(&key.name).is_none()).cloned();
     report.define(&ConfigDef::new(own), &props);
     check_overrides(&mut report, &props, worker);
@@ -130,8 +131,9 @@ pub fn find_connector(class: &str, registry: &Registry) -> Result<Arc<Plugin>> {
             registry.plugins().iter().filter(|p| CONNECTORS.contains(&p.kind())).map(|p| p.class.as_str()).collect();
         available.sort_unstable();
         Error::config(format!(
-            "Failed to find any class that implements Connector and which name matches {class}, available connectors are: {}",
-            available.join(", ")
+            "Failed to find any class that implements Connector and which name matches {class}, available connectors are: {}{}",
+            available.join(", "),
+            registry.missing_hint()
         ))
     })
 }
@@ -177,10 +179,12 @@ impl Report {
         }
     }
 
-    fn nulls(&mut self, config: &RawConfig) {
+    /// A key that is given as null has no default, and no other error than that.
+    fn nulls(&mut self, definition: &ConfigDef, config: &RawConfig) {
         for (key, _) in config.iter().filter(|(_, value)| value.is_none()) {
             if let Some(value) = self.value(key) {
                 value.value = None;
+                value.errors = definition.get(key).and_then(ConfigKey::null_error).into_iter().collect();
             }
             self.error(key, "Null value can not be supplied as the configuration value.");
         }
@@ -220,7 +224,7 @@ fn resolve_class<'r>(
         if let Some(value) = report.value(key) {
             value.value = None;
         }
-        format!("Invalid value {class} for configuration {key}: Class {class} could not be found.")
+        format!("Invalid value {class} for configuration {key}: Class {class} could not be found.{}", registry.missing_hint())
     };
     report.error(key, message);
     None

@@ -102,8 +102,13 @@ fn media_type(headers: &HeaderMap) -> Option<bool> {
 }
 
 fn parse<T: DeserializeOwned + Default>(bytes: &[u8]) -> ApiResult<T> {
-    if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Ok(T::default());
+    match bytes.trim_ascii_start().first() {
+        None => return Ok(T::default()),
+        // What begins otherwise is no JSON at all, or `null`, or no object: serde would take an array for one.
+        Some(b'[' | b'"' | b'0'..=b'9' | b'-' | b't' | b'f') => {
+            return Err(ApiError::internal("The request's body must be a JSON object"));
+        }
+        Some(_) => {}
     }
     serde_json::from_slice(bytes).map_err(|e| ApiError::internal(format!("The request's body cannot be read: {e}")))
 }

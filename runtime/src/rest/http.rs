@@ -12,16 +12,17 @@ use crate::config::RestConfig;
 
 /// Puts a server's manners around the routes.
 pub(super) fn wrap(routes: Router, config: &RestConfig) -> Router {
-    let inner = routes
-        .fallback(|| async { ApiError::of_http(StatusCode::NOT_FOUND) })
+    let routes = routes.fallback(|| async { ApiError::of_http(StatusCode::NOT_FOUND) });
+    // Around the router, not in it: a router matches paths, and names the allowed methods, outside of its own layers.
+    let around = Router::new()
+        .fallback_service(routes)
         .layer(middleware::from_fn(methods))
-        .layer(middleware::from_fn(acceptable));
-    let inner = match cors(config) {
-        Some(cors) => inner.layer(cors),
-        None => inner,
-    };
-    // A layer of a router runs behind its matching of paths; a path is changed before that only from a router around it.
-    Router::new().fallback_service(inner).layer(middleware::map_request(without_trailing_slash))
+        .layer(middleware::from_fn(acceptable))
+        .layer(middleware::map_request(without_trailing_slash));
+    match cors(config) {
+        Some(cors) => around.layer(cors),
+        None => around,
+    }
 }
 
 /// `/connectors/` is `/connectors`.

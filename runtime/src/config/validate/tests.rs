@@ -284,7 +284,11 @@ fn the_answer_has_connects_shape() {
     let infos = infos(&config, &worker(&[]));
     assert_eq!(infos.name, SINK);
     assert_eq!(infos.groups, ["Common", "Transforms", "Predicates", "Error Handling", "Transforms: m"]);
-    assert_eq!(errors(&infos), [("tasks.max", "Null value can not be supplied as the configuration value.")]);
+    let null = "Invalid value null for configuration tasks.max: Value must be non-null";
+    assert_eq!(
+        errors(&infos),
+        [("tasks.max", null), ("tasks.max", "Null value can not be supplied as the configuration value.")]
+    );
     let json = serde_json::to_value(&infos).expect("json");
     let find =
         |name: &str| json["configs"].as_array().expect("list").iter().find(|c| c["value"]["name"] == name).expect(name).clone();
