@@ -56,7 +56,8 @@ is_done() { [ -f "$ground/$1/.stamp" ] && [ "$(cat "$ground/$1/.stamp")" = "$(st
 stamp() {
   case $1 in
     build) cat "$here/setup.sh" ;;
-    kafka | connect | avro-converter) cat "$here/maven/$1.xml" ;;
+    kafka | connect) cat "$here/maven/$1.xml" ;;
+    avro-converter) cat "$here/maven/$1.xml" && echo "with a service file" ;;
     blackhole-java) cat "$here/maven/connect.xml" "$here"/java/*.java ;;
     registry) echo "$registry_artifact" ;;
     snowflake) cat "$here/python/requirements.txt" ;;
@@ -97,8 +98,16 @@ install_kafka() { jars "$1" kafka.xml; }
 
 install_connect() { jars "$1" connect.xml; }
 
-# Without Kafka's own jars: as a plugin folder it must not bring an older JsonConverter along.
-install_avro_converter() { jars "$1" avro-converter.xml -DexcludeGroupIds=org.apache.kafka; }
+# Without Kafka's own jars: as a plugin folder it must not bring an older JsonConverter along. With the service file that Apicurio
+# leaves out, without which a worker that discovers plugins by service files only does not see the converter.
+install_avro_converter() {
+  local services=$1.new-services
+  jars "$1" avro-converter.xml -DexcludeGroupIds=org.apache.kafka
+  rm -rf "$services" && mkdir -p "$services/META-INF/services"
+  echo io.apicurio.registry.utils.converter.AvroConverter >"$services/META-INF/services/org.apache.kafka.connect.storage.Converter"
+  logged "pack the converter's service file" "look at the message of jar" jar --create --file "$1/lib/services.jar" -C "$services" .
+  rm -rf "$services"
+}
 
 install_blackhole_java() {
   is_done connect || install connect
