@@ -1,0 +1,64 @@
+//! Shows how the rows arrive, until every consumed offset is committed.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::ground::Ground;
+use crate::streams::{self, Stream};
+use crate::table;
+
+const LOOK_EVERY: Duration = Duration::from_millis(1000);
+
+/// Waits until the connectors have committed all that is in their topics: rows are in Snowflake, dead letters in Kafka.
+///
+/// # Errors
+/// When a task fails, or the limit has passed.
+pub(crate) async fn until_all_committed(ground: &Ground, limit: Duration) -> Result<()> {
+    let began = Instant::now();
+    loop {
+        let mut lag = 0;
+        let mut rows = Vec::new();
+        for stream in streams::ALL {
+            lag += ground.kafka.lag(&format!("connect-{}", stream.connector), stream.topic).await?;
+            rows.push(format!("{} {}", stream.table.to_lowercase(), table::thousands(rows_in(ground, stream).await?)));
+        }
+        println!(
+            "    {:>5.1} s  {}  (to do: {})",
+            began.elapsed().as_secs_f64(),
+            rows.join(", "),
+            table::thousands(lag.unsigned_abs())
+        );
+        if lag == 0 {
+            return Ok(());
+        }
+        for stream in streams::ALL {
+            fail_with(ground, stream).await?;
+        }
+        if began.elapsed() > limit {
+            bail!(
+                "{lag} records are not committed after {} s; the worker's log: {}",
+                limit.as_secs(),
+                ground.worker.log_path().display()
+            );
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Rows so far; none while there is no table.
+async fn rows_in(ground: &Ground, stream: Stream) -> Result<u64> {
+    if ground.snowflake.has_table(stream.table).await? { ground.snowflake.count(stream.table).await } else { Ok(0) }
+}
+
+/// An error when the connector or a task of it has failed, with the reason.
+async fn fail_with(ground: &Ground, stream: Stream) -> Result<()> {
+    let status = ground.worker.connect().status(stream.connector).await?.ok()?;
+    let units = std::iter::once(&status["connector"]).chain(status["tasks"].as_array().into_iter().flatten());
+    for unit in units {
+        if unit["state"] == "FAILED" {
+            bail!("{} has failed: {}", stream.connector, unit["trace"].as_str().unwrap_or("no reason given"));
+        }
+    }
+    Ok(())
+}
