@@ -3,5 +3,6 @@
 mod ground;
 mod kafka;
 mod rest;
+mod store;
 mod tidy;
 mod transforms;

@@ -1,33 +1,20 @@
-//! The loop: what the config topic says and what happened to the units go in, actions and statuses come out.
+//! The loop around the herd: started when the topics are read, ended in the reverse order.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use penstock_api::{Error, Result, TaskId};
+use penstock_api::Result;
 use tokio::sync::{mpsc, watch};
 
-use super::error::HerderError;
+use super::herd::{Herd, Request, read_config};
 use super::herder::{Setup, Shared};
 use super::member::{Member, Role};
-use super::reconcile::{Action, Unit, desired, reconcile};
-use super::restart::RestartPlan;
 use super::stage::Stages;
-use super::starter::Starter;
-use super::units::{UnitEvent, Units};
-use super::writer::{ConfigTopic, Reply, Write, Writer};
-use crate::store::config::{ConfigState, Event, TargetState};
-use crate::store::status::{State, Status, StatusStore};
-use crate::store::{Log, Read, Reader};
-use crate::task::Event as TaskEvent;
-use crate::task::errors::trace;
-
-/// What the loop can be asked: what is done here and written nowhere.
-pub(super) enum Request {
-    Health(Reply<()>),
-    RestartConnector(Arc<str>, Reply<()>),
-    RestartTask(TaskId, Reply<()>),
-}
+use super::units::UnitEvent;
+use super::writer::{ConfigTopic, Write, Writer};
+use crate::store::config::ConfigState;
+use crate::store::status::StatusStore;
+use crate::store::{Log, Position, Read, Reader};
 
 /// The loop with all that it owns.
 pub(super) struct EventLoop {
@@ -42,23 +29,8 @@ pub(super) struct EventLoop {
     stages: Stages,
 }
 
-/// The part of the loop that needs no broker.
-pub(super) struct Herd {
-    worker_id: String,
-    generation: i32,
-    configs: watch::Sender<Arc<ConfigState>>,
-    statuses: StatusStore,
-    starter: Arc<dyn Starter>,
-    units: Units,
-    happenings: mpsc::UnboundedSender<UnitEvent>,
-    restarts: BTreeMap<Unit, u64>,
-    writes: mpsc::WeakSender<Write>,
-}
-
 /// How long statuses may take to be written at the end.
 const LAST_STATUSES: Duration = Duration::from_secs(5);
-/// Before tasks that could not be written are planned anew.
-const PLAN_RETRY: Duration = Duration::from_secs(5);
 
 impl EventLoop {
     pub(super) fn new(
@@ -204,291 +176,12 @@ impl Started {
     }
 }
 
-impl Herd {
-    pub(super) fn new(
-        shared: &Shared,
-        grace: Duration,
-        configs: watch::Sender<Arc<ConfigState>>,
-        happenings: mpsc::UnboundedSender<UnitEvent>,
-    ) -> Self {
-        Self {
-            worker_id: shared.worker_id.clone(),
-            generation: -1,
-            configs,
-            statuses: shared.statuses.clone(),
-            starter: shared.starter.clone(),
-            units: Units::new(shared.starter.clone(), grace, happenings.clone()),
-            happenings,
-            restarts: BTreeMap::new(),
-            writes: shared.writes.downgrade(),
-        }
-    }
-
-    /// The state at the start: everything begins as it was recorded, failed units too.
-    pub(super) fn begin(&mut self, state: ConfigState) {
-        let wanted = desired(&state, &self.restarts);
-        self.configs.send_replace(Arc::new(state));
-        // What runs will say so itself. The others were left behind by deletions that nobody was there to finish, or by a worker
-        // that could not say that it ended.
-        for unit in self.statuses.units().into_iter().filter(|unit| !wanted.contains_key(unit)) {
-            self.after_end(unit);
-        }
-        self.reconcile();
-    }
-
-    pub(super) fn config_record(&mut self, topic: &str, at: crate::store::Position, key: &str, value: Option<&[u8]>) {
-        let mut state = self.config().as_ref().clone();
-        let event = read_config(&mut state, topic, at, key, value);
-        self.configs.send_replace(Arc::new(state));
-        if let Some(Event::Restart { name, include_tasks, only_failed }) = event {
-            match RestartPlan::new(&self.statuses, &name, include_tasks, only_failed) {
-                Some(plan) => self.restart(plan.units(&name)),
-                None => tracing::debug!(connector = %name, "nothing to restart: there is no status yet"),
-            }
-        }
-        self.reconcile();
-    }
-
-    pub(super) fn happened(&mut self, event: UnitEvent) {
-        match event {
-            UnitEvent::Planned { name, launch, outcome } => self.planned(name, launch, outcome),
-            UnitEvent::Task(event) => self.task_event(event.id, event.revision, event.event),
-            UnitEvent::Ended { unit, launch } => self.ended(unit, launch),
-            UnitEvent::NotWritten { name, launch } => {
-                if self.units.state_of(&Unit::Connector(name.clone()), launch) == Some(TargetState::Started) {
-                    self.units.plan_again(&name, &self.config());
-                }
-            }
-        }
-    }
-
-    pub(super) fn asked(&mut self, request: Request, stages: &Stages) {
-        let unknown = |name: &str| HerderError::NotFound(format!("Unknown connector: {name}"));
-        let config = self.config();
-        match request {
-            Request::Health(reply) => drop(reply.send(Ok(()))),
-            Request::RestartConnector(name, reply) => {
-                let _stage = stages.enter(format!("restarting connector {name}"));
-                let known = config.connector(&name).map(|_| ()).ok_or_else(|| unknown(&name));
-                if known.is_ok() {
-                    self.restart([Unit::Connector(name)]);
-                }
-                drop(reply.send(known));
-            }
-            Request::RestartTask(id, reply) => {
-                let _stage = stages.enter(format!("restarting task {id}"));
-                let known = match config.connector(&id.connector) {
-                    None => Err(unknown(&id.connector)),
-                    Some(connector) if connector.tasks().len() <= id.task as usize => {
-                        Err(HerderError::NotFound(format!("Unknown task: {id}")))
-                    }
-                    Some(_) => Ok(()),
-                };
-                if known.is_ok() {
-                    self.restart([Unit::Task(id)]);
-                }
-                drop(reply.send(known));
-            }
-        }
-    }
-
-    fn role(&mut self, role: Role) -> Result<()> {
-        match role {
-            Role::Leading { generation } => self.generation = generation,
-            // Nothing may be written until this worker leads again; what runs goes on, fenced in the data plane if need be.
-            Role::Lost | Role::Joining => tracing::warn!("this worker has lost its place in the group; waiting to get it back"),
-            Role::Following => {
-                return Err(Error::config(
-                    "another worker has taken over the group: one worker for each group.id in this version, so this one ends",
-                ));
-            }
-            Role::Expelled(why) => return Err(Error::config(why)),
-        }
-        Ok(())
-    }
-
-    /// Raises the revision of units that are desired, and says so.
-    fn restart(&mut self, units: impl IntoIterator<Item = Unit>) {
-        let wanted = desired(&self.config(), &self.restarts);
-        for unit in units.into_iter().filter(|unit| wanted.contains_key(unit)) {
-            self.put(&unit, State::Restarting, None);
-            *self.restarts.entry(unit).or_default() += 1;
-        }
-        self.reconcile();
-    }
-
-    fn reconcile(&mut self) {
-        let config = self.config();
-        let wanted = desired(&config, &self.restarts);
-        self.restarts.retain(|unit, _| wanted.contains_key(unit));
-        for action in reconcile(&wanted, &self.units.running()) {
-            tracing::info!("{}", told(&action));
-            let performed = self.units.perform(&action, &config);
-            if let (Err(error), Action::Start(unit, _)) = (performed, &action) {
-                tracing::error!("cannot start {}: {error:#}", shown(unit));
-                self.put(unit, State::Failed, Some(trace(&error)));
-            }
-        }
-    }
-
-    fn planned(&mut self, name: Arc<str>, launch: i64, outcome: Result<Vec<Arc<penstock_api::Props>>>) {
-        let unit = Unit::Connector(name.clone());
-        let Some(state) = self.units.state_of(&unit, launch) else { return };
-        let tasks = match outcome {
-            Ok(tasks) => tasks,
-            Err(error) => {
-                tracing::error!(connector = %name, "the connector failed and stays so until it is changed or restarted: {error:#}");
-                self.units.failed(&unit, launch);
-                return self.put(&unit, State::Failed, Some(trace(&error)));
-            }
-        };
-        self.put(&unit, state_shown(state), None);
-        let config = self.config();
-        let Some(connector) = config.connector(&name) else { return };
-        if state == TargetState::Started && connector.tasks_differ(&tasks) {
-            self.write_tasks(name, connector.written(), launch, tasks);
-        }
-    }
-
-    /// Hands the tasks to the writing lane, and sees to it that they are planned anew if that fails.
-    fn write_tasks(&self, name: Arc<str>, written: i64, launch: i64, tasks: Vec<Arc<penstock_api::Props>>) {
-        let Some(writes) = self.writes.upgrade() else { return };
-        let happenings = self.happenings.clone();
-        tokio::spawn(async move {
-            let (reply, answer) = tokio::sync::oneshot::channel();
-            drop(writes.send(Write::Tasks { name: name.clone(), written, tasks, reply }).await);
-            drop(writes);
-            // No answer: the worker is shutting down.
-            if let Ok(Err(error)) = answer.await {
-                tracing::warn!(connector = %name, "cannot write the connector's tasks, trying again: {error}");
-                tokio::time::sleep(PLAN_RETRY).await;
-                drop(happenings.send(UnitEvent::NotWritten { name, launch }));
-            }
-        });
-    }
-
-    fn task_event(&mut self, id: TaskId, launch: i64, event: TaskEvent) {
-        let unit = Unit::Task(id);
-        if self.units.state_of(&unit, launch).is_none() {
-            return;
-        }
-        match event {
-            TaskEvent::Running => self.put(&unit, State::Running, None),
-            TaskEvent::Paused => self.put(&unit, State::Paused, None),
-            TaskEvent::Failed { trace } => {
-                self.units.failed(&unit, launch);
-                self.put(&unit, State::Failed, Some(trace));
-            }
-            TaskEvent::Stopped => {}
-        }
-    }
-
-    fn ended(&mut self, unit: Unit, launch: i64) {
-        if !self.units.ended(&unit, launch) {
-            return;
-        }
-        self.after_end(unit);
-        self.reconcile();
-    }
-
-    fn after_end(&self, unit: Unit) {
-        if !self.is_listed(&unit) {
-            if let Unit::Connector(name) = &unit {
-                self.statuses.forget_topics(name);
-            }
-            self.statuses.remove(unit);
-        } else if self.statuses.get(&unit).is_none_or(|status| status.state != State::Restarting) {
-            let status = self.status(&unit, State::Unassigned, None);
-            self.statuses.put_if_newer(unit, status);
-        }
-    }
-
-    async fn stop_all(&mut self) {
-        let units: Vec<_> = self.units.running().into_keys().collect();
-        self.units.stop_all().await;
-        for unit in units {
-            let status = self.status(&unit, State::Unassigned, None);
-            self.statuses.put_if_newer(unit, status);
-        }
-    }
-
-    /// Whether the config topic knows the unit, be it to run or not.
-    fn is_listed(&self, unit: &Unit) -> bool {
-        let config = self.config();
-        match unit {
-            Unit::Connector(name) => config.connector(name).is_some(),
-            Unit::Task(id) => config.connector(&id.connector).is_some_and(|c| (id.task as usize) < c.tasks().len()),
-        }
-    }
-
-    fn put(&self, unit: &Unit, state: State, trace: Option<String>) {
-        self.statuses.put(unit.clone(), self.status(unit, state, trace));
-    }
-
-    fn status(&self, unit: &Unit, state: State, trace: Option<String>) -> Status {
-        let (Unit::Connector(name) | Unit::Task(TaskId { connector: name, .. })) = unit;
-        let config = self.config();
-        // As in Java, what is not up has no version.
-        let version = config.connector(name).filter(|_| !matches!(state, State::Unassigned | State::Restarting));
-        let version = version.and_then(|connector| self.starter.describe(connector.props()).version);
-        Status { state, trace, worker_id: self.worker_id.clone(), generation: self.generation, version }
-    }
-
-    fn config(&self) -> Arc<ConfigState> {
-        self.configs.borrow().clone()
-    }
-}
-
 async fn told_to_stop(stop: &mut watch::Receiver<bool>) {
     drop(stop.wait_for(|stop| *stop).await);
 }
 
-/// Takes a record in; a record that makes no sense is logged and skipped.
-fn read_config(
-    state: &mut ConfigState,
-    topic: &str,
-    at: crate::store::Position,
-    key: &str,
-    value: Option<&[u8]>,
-) -> Option<Event> {
-    match Event::parse(key, value) {
-        Ok(event) => {
-            state.apply(at.offset, event.clone());
-            Some(event)
-        }
-        Err(why) => {
-            tracing::error!(%topic, %at, %key, "skipped a record of the config topic: {why}");
-            state.skip(at.offset);
-            None
-        }
-    }
-}
-
-fn read_status(statuses: &StatusStore, topic: &str, at: crate::store::Position, key: &str, value: Option<&[u8]>) {
+fn read_status(statuses: &StatusStore, topic: &str, at: Position, key: &str, value: Option<&[u8]>) {
     if let Err(why) = statuses.read(at, key, value) {
         tracing::error!(%topic, %at, %key, "skipped a record of the status topic: {why}");
-    }
-}
-
-fn state_shown(state: TargetState) -> State {
-    match state {
-        TargetState::Started => State::Running,
-        TargetState::Paused => State::Paused,
-        TargetState::Stopped => State::Stopped,
-    }
-}
-
-fn told(action: &Action) -> String {
-    match action {
-        Action::Stop(unit) => format!("stopping {}", shown(unit)),
-        Action::SetState(unit, state) => format!("setting {} to {state:?}", shown(unit)),
-        Action::Start(unit, desired) => format!("starting {} ({:?})", shown(unit), desired.state),
-    }
-}
-
-fn shown(unit: &Unit) -> String {
-    match unit {
-        Unit::Connector(name) => format!("connector {name}"),
-        Unit::Task(id) => format!("task {id}"),
     }
 }

@@ -9,7 +9,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::error::{HerderError, Result};
-use super::event_loop::{EventLoop, Request};
+use super::event_loop::EventLoop;
+use super::herd::Request;
 use super::member::Membership;
 use super::stage::Stages;
 use super::starter::{PluginStarter, Starter};

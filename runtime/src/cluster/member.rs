@@ -1,7 +1,7 @@
 //! Being in the group: who leads, at which generation. The only place that knows how that is found out.
 //!
 //! Now a cluster has one worker. It leads because it owns the partition of the config topic in the group `group.id`; whoever
-//! comes second is refused rather than let loose on the same topics (`runtime/decisions/0003-one-worker-leads.md`).
+//! comes second is refused rather than let loose on the same topics (`runtime/decisions/0030-one-worker-leads.md`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,11 +41,11 @@ pub struct Membership {
     pub heartbeat_interval: Duration,
 }
 
-/// A worker in its group. Leaving it at once needs [`leave`](Self::leave).
+/// A worker in its group. It leaves when dropped; [`leave`](Self::leave) waits for that.
 pub struct Member {
     role: watch::Receiver<Role>,
     stop: watch::Sender<bool>,
-    polling: JoinHandle<()>,
+    polling: Option<JoinHandle<()>>,
 }
 
 /// A dead predecessor keeps its place for its session; then this long for the group to notice.
@@ -65,7 +65,7 @@ impl Membership {
         let consumer = self.consumer(roles)?;
         consumer.subscribe(&[&self.config_topic]).map_err(|e| Error::config("join the group").with_source(e))?;
         let (stop, stopped) = watch::channel(false);
-        let mut member = Member { role, stop, polling: tokio::spawn(poll(consumer, stopped)) };
+        let mut member = Member { role, stop, polling: Some(tokio::spawn(poll(consumer, stopped))) };
         match self.wait_to_lead(&mut member).await {
             Ok(()) => Ok(member),
             Err(error) => {
@@ -173,11 +173,19 @@ impl Member {
     }
 
     /// Leaves the group at once, so that nobody waits for a session to end.
-    pub async fn leave(self) {
+    pub async fn leave(mut self) {
         self.stop.send_replace(true);
-        if let Err(panicked) = self.polling.await {
+        if let Some(polling) = self.polling.take()
+            && let Err(panicked) = polling.await
+        {
             tracing::error!("the group member ended badly: {panicked}");
         }
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
     }
 }
 

@@ -11,6 +11,7 @@ mod answers;
 mod writer;
 mod units;
 mod progress;
+mod herd;
 mod event_loop;
 pub mod herder;
 #[cfg(test)]

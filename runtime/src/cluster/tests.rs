@@ -10,7 +10,7 @@ use penstock_api::{Error, Props, Result, async_trait};
 use tokio::sync::{mpsc, watch};
 
 use super::error::{HerderError, Result as HerderResult};
-use super::event_loop::Herd;
+use super::herd::Herd;
 use super::herder::{Herder, Shared};
 use super::member::Role;
 use super::stage::Stages;
