@@ -12,6 +12,8 @@ CARGO_BUILD = cargo build --release --workspace
 RELEASE = $(CARGO_TARGET_DIR)/release
 # Integration tests start servers: more at once than cores only makes them wait for each other.
 TEST_THREADS ?= 2
+# Workspaces of their own, since they are built for another target.
+GUESTS = $(patsubst %/Cargo.toml,%,$(wildcard tests/guests/Cargo.toml examples/retail/transform/Cargo.toml))
 
 .PHONY: build test demo bench setup guests fmt fmt-check lint clean
 
@@ -42,15 +44,15 @@ ground-build:
 
 # The components of the tests and of the retail example.
 guests: ground-build
-	@for guest in $(wildcard tests/guests examples/retail/transform); do \
-	  [ ! -f $$guest/Cargo.toml ] || plugins/guest/build.sh $$guest $(CARGO_TARGET_DIR)/components || exit 1; \
-	done
+	@for guest in $(GUESTS); do plugins/guest/build.sh $$guest $(CARGO_TARGET_DIR)/components || exit 1; done
 
 fmt:
 	cargo fmt --all
+	@for guest in $(GUESTS); do cargo fmt --all --manifest-path $$guest/Cargo.toml || exit 1; done
 
 fmt-check:
 	cargo fmt --all --check
+	@for guest in $(GUESTS); do cargo fmt --all --check --manifest-path $$guest/Cargo.toml || exit 1; done
 
 lint: fmt-check ground-build
 	cargo clippy --release --workspace --all-targets -- -D warnings
