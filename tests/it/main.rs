@@ -1,6 +1,8 @@
 //! Every integration test, in one binary.
 
 mod ground;
+mod kill;
+mod sink;
 mod kafka;
 mod rest;
 mod store;

@@ -9,6 +9,7 @@ use bigdecimal::BigDecimal;
 use compact_str::CompactString;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
+use smallvec::SmallVec;
 use std::fmt;
 
 use crate::error::{Error, Result};
@@ -52,8 +53,10 @@ impl<'de> Deserialize<'de> for Value {
 
 struct ValueVisitor;
 
-/// Objects with more fields than this are checked for equal keys by hash and not by scan.
+/// Objects with more fields than this are checked for equal keys by a hash map and not by scan.
 const SCAN_FIELDS_MAX: usize = 24;
+/// Objects with more fields than this gather on the heap.
+const FIELDS_INLINE: usize = 12;
 
 impl<'de> Visitor<'de> for ValueVisitor {
     type Value = Value;
@@ -99,36 +102,55 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
-        let mut entries: Vec<(Value, Value)> = Vec::with_capacity(16);
+        let mut fields = Fields::default();
         while let Some((key, value)) = access.next_entry::<CompactString, Value>()? {
-            entries.push((Value::String(key), value));
+            fields.push(key, value);
         }
-        Ok(Value::Map(Map::from_unique(last_wins(entries))))
+        Ok(Value::Map(Map::from_unique(fields.into_unique())))
     }
 }
 
-/// Keeps the last value of equal keys in the place of the first.
-fn last_wins(mut entries: Vec<(Value, Value)>) -> Vec<(Value, Value)> {
-    if entries.len() <= SCAN_FIELDS_MAX {
-        let mut at = 1;
-        while at < entries.len() {
-            let (before, rest) = entries.split_at_mut(at);
-            match before.iter_mut().find(|(k, _)| *k == rest[0].0) {
-                Some(first) => {
-                    first.1 = std::mem::take(&mut rest[0].1);
-                    entries.remove(at);
-                }
-                None => at += 1,
-            }
+/// The fields of an object while it is read. They gather on the stack, so that the map is allocated once, at its size.
+#[derive(Default)]
+struct Fields {
+    entries: SmallVec<[(Value, Value); FIELDS_INLINE]>,
+    /// A bit for each hash seen: no scan for keys that cannot be there.
+    seen: u64,
+}
+
+impl Fields {
+    fn push(&mut self, key: CompactString, value: Value) {
+        let bit = 1 << small_hash(key.as_bytes());
+        if self.seen & bit != 0
+            && self.entries.len() <= SCAN_FIELDS_MAX
+            && let Some((_, first)) = self.entries.iter_mut().find(|(k, _)| k.as_str() == Some(&key))
+        {
+            *first = value;
+            return;
         }
-        return entries;
+        self.seen |= bit;
+        self.entries.push((Value::String(key), value));
     }
-    let mut unique: indexmap::IndexMap<CompactString, Value> = indexmap::IndexMap::with_capacity(entries.len());
-    for (key, value) in entries {
-        let Value::String(key) = key else { unreachable!("JSON keys are strings") };
-        unique.insert(key, value);
+
+    fn into_unique(self) -> Vec<(Value, Value)> {
+        if self.entries.len() <= SCAN_FIELDS_MAX {
+            return self.entries.into_vec();
+        }
+        let mut unique: indexmap::IndexMap<CompactString, Value> = indexmap::IndexMap::with_capacity(self.entries.len());
+        for (key, value) in self.entries {
+            let Value::String(key) = key else { unreachable!("JSON keys are strings") };
+            unique.insert(key, value);
+        }
+        unique.into_iter().map(|(k, v)| (Value::String(k), v)).collect()
     }
-    unique.into_iter().map(|(k, v)| (Value::String(k), v)).collect()
+}
+
+/// Six bits of a key: of its length, and its bytes at both ends, where the names of one object differ most.
+fn small_hash(key: &[u8]) -> u32 {
+    let (first, last) = (key.first().copied().unwrap_or(0), key.last().copied().unwrap_or(0));
+    let middle = key.get(key.len() / 2).copied().unwrap_or(0);
+    let mixed = u32::from_le_bytes([first, last, middle, key.len() as u8]);
+    mixed.wrapping_mul(0x9E37_79B1) >> 26
 }
 
 /// Serialises by `JsonConverter`'s rules without schemas.
