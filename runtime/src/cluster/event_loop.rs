@@ -14,7 +14,7 @@ use super::units::UnitEvent;
 use super::writer::{ConfigTopic, Write, Writer};
 use crate::store::config::ConfigState;
 use crate::store::status::StatusStore;
-use crate::store::{Log, Position, Read, Reader};
+use crate::store::{Clients, Log, Position, Read, Reader};
 
 /// The loop with all that it owns.
 pub(super) struct EventLoop {
@@ -69,16 +69,10 @@ impl EventLoop {
             self.herd.generation = generation;
         }
         let [config_topic, status_topic, _] = self.setup.topics.each_ref().map(|spec| spec.topic.name.clone());
-        let mut status_reader = clients.reader(&status_topic).await?;
-        while let Read::Record { at, key, value } = status_reader.next().await {
-            read_status(&self.statuses, &status_topic, at, &key, value.as_deref());
-        }
-        let mut config_reader = clients.reader(&config_topic).await?;
-        let mut state = ConfigState::default();
-        while let Read::Record { at, key, value } = config_reader.next().await {
-            // Restart requests and logger levels of the past say nothing now.
-            let _event = read_config(&mut state, &config_topic, at, &key, value.as_deref());
-        }
+        let (config_topic_read, status_topic_read) =
+            tokio::join!(read_configs(clients, &config_topic), read_statuses(clients, &status_topic, &self.statuses));
+        let (config_reader, state) = config_topic_read?;
+        let mut status_reader = status_topic_read?;
         let log = clients.log()?;
         let writer = Writer {
             topic: Arc::new(ConfigTopic { log: log.clone(), topic: config_topic.clone() }),
@@ -174,6 +168,26 @@ impl Started {
         self.member.leave().await;
         self.log.close(LAST_STATUSES).await;
     }
+}
+
+/// Reads the config topic to its end.
+async fn read_configs(clients: &Clients, topic: &str) -> Result<(Reader, ConfigState)> {
+    let mut reader = clients.reader(topic).await?;
+    let mut state = ConfigState::default();
+    while let Read::Record { at, key, value } = reader.next().await {
+        // Restart requests and logger levels of the past say nothing now.
+        let _event = read_config(&mut state, topic, at, &key, value.as_deref());
+    }
+    Ok((reader, state))
+}
+
+/// Reads the status topic to its end.
+async fn read_statuses(clients: &Clients, topic: &str, statuses: &StatusStore) -> Result<Reader> {
+    let mut reader = clients.reader(topic).await?;
+    while let Read::Record { at, key, value } = reader.next().await {
+        read_status(statuses, topic, at, &key, value.as_deref());
+    }
+    Ok(reader)
 }
 
 async fn told_to_stop(stop: &mut watch::Receiver<bool>) {

@@ -198,6 +198,12 @@ impl Herder {
         create_only: bool,
         initial_state: Option<TargetState>,
     ) -> Result<(bool, ConnectorInfo)> {
+        // Here and not in the lane: a connector may take its time, and others want to write meanwhile.
+        self.in_time(async {
+            self.started().await?;
+            self.shared.starter.validate(&config).await
+        })
+        .await?;
         self.write(|reply| Write::Put { name: name.into(), config, create_only, initial_state, reply }).await
     }
 
@@ -264,7 +270,11 @@ impl Herder {
 
     /// Forgets the topics used so far.
     pub async fn reset_active_topics(&self, name: &str) -> Result<()> {
-        self.read(|_| Ok(self.shared.statuses.forget_topics(name))).await
+        self.read(|_| {
+            self.shared.statuses.forget_topics(name);
+            Ok(())
+        })
+        .await
     }
 
     async fn read<T>(&self, answer: impl FnOnce(&ConfigState) -> Result<T>) -> Result<T> {

@@ -152,10 +152,10 @@ impl Membership {
     fn consumer(&self, roles: watch::Sender<Role>) -> Result<StreamConsumer<Watcher>> {
         let (session, heartbeat) =
             (self.session_timeout.as_millis().to_string(), self.heartbeat_interval.as_millis().to_string());
-        let own =
-            [("session.timeout.ms", session.as_str()), ("heartbeat.interval.ms", &heartbeat), ("enable.auto.commit", "false")];
+        let own = [("session.timeout.ms", session.as_str()), ("heartbeat.interval.ms", &heartbeat)];
         let mut settings = self.clients.consumer("the worker's membership", &own)?;
         settings.set("partition.assignment.strategy", "cooperative-sticky");
+        settings.set("enable.auto.commit", "false");
         settings.set("group.instance.id", &self.worker_id).set("client.id", &self.worker_id);
         // Records are read elsewhere; here only ownership counts.
         settings.set("auto.offset.reset", "latest");
@@ -235,7 +235,7 @@ impl Watcher {
         self.roles.send_if_modified(|now| {
             let changes = *now != role && !matches!(now, Role::Expelled(_));
             if changes {
-                tracing::info!("in the group this worker is now {role:?}");
+                tracing::debug!("in the group this worker is now {role:?}");
                 *now = role;
             }
             changes

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
 use penstock_api::{Error, Props, Result, TaskId};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::reconcile::{Action, Desired, Phase, Running, Unit};
 use super::starter::{Launch, StartedTask, Starter};
@@ -40,6 +40,8 @@ pub(super) struct Units {
     events: mpsc::UnboundedSender<UnitEvent>,
     task_events: mpsc::UnboundedSender<TaskEvent>,
     live: BTreeMap<Unit, Live>,
+    /// What is on its way out.
+    stops: JoinSet<()>,
     /// `task.shutdown.graceful.timeout.ms`.
     grace: Duration,
     launches: i64,
@@ -63,7 +65,7 @@ impl Units {
                 }
             }
         });
-        Self { starter, events, task_events, live: BTreeMap::new(), grace, launches: 0 }
+        Self { starter, events, task_events, live: BTreeMap::new(), stops: JoinSet::new(), grace, launches: 0 }
     }
 
     /// What is, for `reconcile`.
@@ -109,10 +111,14 @@ impl Units {
         }
     }
 
-    /// Stops everything at once, each within the grace.
+    /// Stops everything at once, each within the grace, and waits for what was on its way out already.
     pub(super) async fn stop_all(&mut self) {
-        let tasks = std::mem::take(&mut self.live).into_iter().filter_map(|(unit, live)| Some((unit, live.task?)));
-        join_all(tasks.map(|(unit, task)| stop_one(unit, task, self.grace))).await;
+        for (unit, live) in std::mem::take(&mut self.live) {
+            if let Some(task) = live.task {
+                self.stops.spawn(stop_one(unit, task, self.grace));
+            }
+        }
+        while self.stops.join_next().await.is_some() {}
     }
 
     fn start(&mut self, unit: &Unit, desired: Desired, config: &ConfigState) -> Result<()> {
@@ -172,7 +178,8 @@ impl Units {
         live.running.phase = Phase::Stopping;
         let (task, launch, unit) = (live.task.take(), live.launch, unit.clone());
         let (events, grace) = (self.events.clone(), self.grace);
-        tokio::spawn(async move {
+        while self.stops.try_join_next().is_some() {}
+        self.stops.spawn(async move {
             if let Some(task) = task {
                 stop_one(unit.clone(), task, grace).await;
             }

@@ -22,6 +22,7 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T>>;
 
 /// What can be written.
 pub(super) enum Write {
+    /// The configuration was checked.
     Put {
         name: String,
         config: Props,
@@ -152,7 +153,6 @@ impl Writer {
         create_only: bool,
         initial_state: Option<TargetState>,
     ) -> Result<(bool, ConnectorInfo)> {
-        self.starter.validate(&config).await?;
         let now = self.now();
         let exists = now.connector(name).is_some();
         if exists && create_only {
@@ -177,6 +177,7 @@ impl Writer {
                 None => drop(config.remove(&key)),
             }
         }
+        self.starter.validate(&config).await?;
         self.put(name, config, false, None).await.map(|(_, info)| info)
     }
 

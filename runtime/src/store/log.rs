@@ -27,6 +27,7 @@ pub struct Clients {
 
 /// An append that takes longer has failed, though the records may still get in. Java's `READ_WRITE_TOTAL_TIMEOUT_MS`.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(30);
+const LEADERS_TIMEOUT: Duration = Duration::from_secs(5);
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(10);
 
@@ -142,9 +143,11 @@ impl Clients {
         };
         let unread: BTreeSet<i32> = (0..partitions).collect();
         // No group is joined, for nothing is subscribed to or committed.
-        let mut settings = self.consumer("the internal topics", &[("enable.auto.commit", "false")])?;
+        let mut settings = self.consumer("the internal topics", &[])?;
+        settings.set("enable.auto.commit", "false");
         settings.set("enable.partition.eof", "true").set("auto.offset.reset", "earliest");
         let consumer: StreamConsumer = settings.create().map_err(cannot("make a consumer for the internal topics"))?;
+        let consumer = knowing(consumer, topic.to_owned()).await?;
         let mut from = TopicPartitionList::with_capacity(unread.len());
         for partition in &unread {
             from.add_partition_offset(topic, *partition, Offset::Beginning).map_err(cannot("read a partition"))?;
@@ -170,6 +173,17 @@ impl Clients {
         props.extend(own.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
         props
     }
+}
+
+/// Lets a consumer ask for the topic's leaders now. Left to itself it does so with its next look around, a second later.
+async fn knowing(consumer: StreamConsumer, topic: String) -> Result<StreamConsumer> {
+    let asked = tokio::task::spawn_blocking(move || {
+        if let Err(error) = consumer.fetch_metadata(Some(&topic), LEADERS_TIMEOUT) {
+            tracing::debug!(%topic, "the leaders are not known yet: {error}");
+        }
+        consumer
+    });
+    asked.await.map_err(|panicked| Error::fatal("ask for the leaders of a topic").with_source(panicked))
 }
 
 fn cannot(what: &'static str) -> impl Fn(KafkaError) -> Error {
