@@ -1,5 +1,6 @@
 //! Layers of raw properties: a Java properties file, then the environment.
 
+use config::{Config, ConfigError, Map, Source, Value, ValueKind};
 use std::io::Read;
 use std::path::Path;
 
@@ -35,6 +36,38 @@ pub fn from_environment(variables: impl IntoIterator<Item = (String, String)>) -
     variables.into_iter().filter_map(|(name, value)| Some((key_of(name.strip_prefix(ENV_PREFIX)?), value))).collect()
 }
 
+/// Lays properties over each other, later layers over earlier ones.
+///
+/// # Errors
+/// `Config`, should a layer not be readable as text.
+pub fn layered(layers: impl IntoIterator<Item = Props>) -> Result<Props> {
+    let builder = layers.into_iter().fold(Config::builder(), |builder, props| builder.add_source(Layer(props)));
+    let wrong = |e: ConfigError| Error::config("the worker's properties cannot be laid over each other").with_source(e);
+    let table = builder.build().map_err(wrong)?.get_table(ROOT).map_err(wrong)?;
+    table.into_iter().map(|(key, value)| Ok((key, value.into_string().map_err(wrong)?))).collect()
+}
+
+/// Properties as a source of the `config` crate. That crate nests keys at their dots, but in Connect `key.converter` is both
+/// a value and the beginning of other keys: so all of them stand, undivided, in one table.
+#[derive(Clone, Debug)]
+struct Layer(Props);
+
+/// Where that table stands.
+const ROOT: &str = "worker";
+
+impl Source for Layer {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> std::result::Result<Map<String, Value>, ConfigError> {
+        let origin = "properties".to_owned();
+        let table: Map<String, Value> =
+            self.0.iter().map(|(k, v)| (k.clone(), Value::new(Some(&origin), ValueKind::String(v.clone())))).collect();
+        Ok([(ROOT.to_owned(), Value::new(Some(&origin), ValueKind::Table(table)))].into_iter().collect())
+    }
+}
+
 fn key_of(name: &str) -> String {
     name.to_lowercase().replace("___", "\0").replace("__", "-").replace('_', ".").replace('\0', "_")
 }
@@ -49,6 +82,16 @@ mod tests {
             .expect("good");
         let expected = [("group.id", "retail"), ("plugin.path", "/a,/b"), ("key:x", "\u{fc}"), ("empty", "")];
         assert_eq!(props, expected.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
+    }
+
+    #[test]
+    fn later_layers_win_and_dots_are_no_nesting() {
+        let props = |pairs: &[(&str, &str)]| -> Props { pairs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect() };
+        let file = props(&[("key.converter", "Json"), ("key.converter.schemas.enable", "true"), ("Group.ID", "a")]);
+        let environment = props(&[("key.converter", "String"), ("listeners", "")]);
+        let expected =
+            props(&[("key.converter", "String"), ("key.converter.schemas.enable", "true"), ("Group.ID", "a"), ("listeners", "")]);
+        assert_eq!(layered([file, environment]).expect("good"), expected);
     }
 
     #[test]

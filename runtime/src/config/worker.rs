@@ -115,8 +115,7 @@ impl WorkerConfig {
     /// # Errors
     /// `Config`, with everything that is wrong, by key.
     pub fn load(path: &Path) -> Result<Self> {
-        let mut props = properties::read(path)?;
-        props.extend(properties::from_environment(std::env::vars()));
+        let props = properties::layered([properties::read(path)?, properties::from_environment(std::env::vars())])?;
         Self::new(&props).map_err(|e| e.context(format!("the worker file {} cannot be used", path.display())))
     }
 
