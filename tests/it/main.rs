@@ -6,5 +6,6 @@ mod sink;
 mod kafka;
 mod rest;
 mod store;
+mod snowflake;
 mod tidy;
 mod transforms;

@@ -13,12 +13,12 @@ use serde_json::json;
 use snowflake_api::{AuthArgs, AuthType, CertificateArgs, PasswordArgs, SnowflakeApi, SnowflakeApiBuilder};
 use uuid::Uuid;
 
-use crate::auth;
+use crate::auth::{self, Signer};
 use crate::config::{Account, Login};
 use crate::names::{TableName, literal};
 use crate::sql::{Failure, Rows};
 use crate::upload::{self, PutAnswer};
-use crate::wire::{Token, Wire};
+use crate::wire::{Seen, Wire};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Sessions kept for later; more are closed.
@@ -29,6 +29,7 @@ pub struct Client {
     account: Account,
     /// The key as the crate wants it.
     private_key_pem: Option<String>,
+    signer: Option<Arc<Signer>>,
     http: reqwest::Client,
     idle: Mutex<Vec<Session>>,
 }
@@ -38,7 +39,7 @@ pub struct Session {
     api: SnowflakeApi,
     wire: ClientWithMiddleware,
     http: reqwest::Client,
-    token: Arc<Token>,
+    seen: Arc<Seen>,
     account: Account,
     ready: bool,
 }
@@ -53,6 +54,8 @@ impl Client {
             Login::KeyPair { key, passphrase } => Some(auth::private_key(key, passphrase.as_deref())?),
             Login::Password(_) => None,
         };
+        let signer =
+            private_key_pem.as_deref().map(|pem| Signer::new(pem, &account.name, &account.user)).transpose()?.map(Arc::new);
         let http = reqwest::Client::builder()
             .user_agent(concat!("penstock/", env!("CARGO_PKG_VERSION")))
             .gzip(true)
@@ -61,7 +64,7 @@ impl Client {
             .timeout(account.request_timeout)
             .build()
             .map_err(|e| Error::fatal("cannot set up the HTTP client").with_source(e))?;
-        Ok(Self { account: account.clone(), private_key_pem, http, idle: Mutex::default() })
+        Ok(Self { account: account.clone(), private_key_pem, signer, http, idle: Mutex::default() })
     }
 
     /// A session that nobody else uses.
@@ -72,8 +75,10 @@ impl Client {
         if let Some(session) = self.idle().pop() {
             return Ok(session);
         }
-        let token = Arc::<Token>::default();
-        let wire = ClientBuilder::new(self.http.clone()).with(Wire::new(self.account.url.clone(), token.clone())).build();
+        let seen = Arc::<Seen>::default();
+        let wire = ClientBuilder::new(self.http.clone())
+            .with(Wire::new(self.account.url.clone(), self.signer.clone(), seen.clone()))
+            .build();
         let auth_type = match (&self.account.login, &self.private_key_pem) {
             (Login::Password(password), _) => AuthType::Password(PasswordArgs { password: password.clone() }),
             (Login::KeyPair { .. }, pem) => {
@@ -93,7 +98,7 @@ impl Client {
         };
         let api = SnowflakeApiBuilder::new(auth).with_client(wire.clone()).build();
         let api = api.map_err(|e| Error::fatal("cannot set up the Snowflake client").with_source(e))?;
-        Ok(Session { api, wire, http: self.http.clone(), token, account: self.account.clone(), ready: false })
+        Ok(Session { api, wire, http: self.http.clone(), seen, account: self.account.clone(), ready: false })
     }
 
     /// Keeps a session that has no transaction open and has not failed.
@@ -125,11 +130,17 @@ impl Session {
     pub async fn run(&mut self, sql: &str) -> Result<Rows, Failure> {
         if !self.ready {
             for statement in self.first_statements() {
-                self.api.exec(&statement).await?;
+                self.exec(&statement).await?;
             }
             self.ready = true;
         }
-        Rows::read(self.api.exec(sql).await?)
+        self.exec(sql).await
+    }
+
+    async fn exec(&mut self, sql: &str) -> Result<Rows, Failure> {
+        let result = self.api.exec(sql).await;
+        let failure = self.seen.take_failure();
+        Rows::read(result.map_err(|error| failure.unwrap_or_else(|| Failure::of_crate(&error)))?)
     }
 
     /// Names that the log-in cannot carry.
@@ -152,10 +163,10 @@ impl Session {
 
     /// The crate's own PUT reads local files and knows S3 only, so this request is ours, in the crate's session.
     async fn ask_put(&mut self, sql: &str) -> Result<PutAnswer, Failure> {
-        if self.token.get().is_none() {
+        if self.seen.token().is_none() {
             self.run("SELECT 1").await?;
         }
-        let token = self.token.get().ok_or_else(|| Failure::protocol("a session without a token"))?;
+        let token = self.seen.token().ok_or_else(|| Failure::protocol("a session without a token"))?;
         let mut url = self.account.url.clone();
         url.set_path("/queries/v1/query-request");
         url.query_pairs_mut()
@@ -170,7 +181,7 @@ impl Session {
 
     /// Ends the session; a transaction left open is rolled back. Failing is of no consequence: sessions end by themselves.
     pub async fn close(mut self) {
-        if self.token.get().is_some()
+        if self.seen.token().is_some()
             && let Err(error) = self.api.close_session().await
         {
             tracing::debug!(%error, "could not end a session");

@@ -31,6 +31,8 @@ pub struct Partition {
     pub ignoring: bool,
     /// How many rows may be loaded at once; fewer than configured while a row that Snowflake refuses is searched for.
     pub rows_max: usize,
+    /// A row that Snowflake refuses is searched for.
+    pub searching: bool,
     /// Loads in a row that ended with nothing loaded because the table, or the offset, was not as expected.
     pub setbacks: u32,
 }
@@ -84,6 +86,7 @@ impl Partition {
             rewound_to: None,
             ignoring: false,
             rows_max: flush.rows_max,
+            searching: false,
             setbacks: 0,
         }
     }
@@ -93,12 +96,6 @@ impl Partition {
     pub fn safe(&self, put: i64) -> i64 {
         let unsafe_from = [self.sealed.as_ref().map(|s| s.first), self.filling.range.map(|(first, _)| first), self.rewound_to];
         unsafe_from.into_iter().flatten().fold(put, i64::min)
-    }
-
-    /// Whether fewer rows than configured are loaded at once.
-    #[must_use]
-    pub fn is_searching(&self, flush: &Flush) -> bool {
-        self.rows_max < flush.rows_max
     }
 
     /// Whether the waiting rows have reached a limit that does not depend on time.
@@ -151,16 +148,14 @@ impl Partition {
 
     /// After a refused load of many rows: load fewer, until the one is found.
     pub fn search_closer(&mut self) {
-        self.rows_max = (self.filling_limit() / 8).max(1);
+        self.rows_max = (self.rows_max / 8).max(1);
+        self.searching = true;
     }
 
     /// After a load that went through: load more again.
     pub fn search_wider(&mut self, flush: &Flush) {
         self.rows_max = self.rows_max.saturating_mul(4).min(flush.rows_max);
-    }
-
-    fn filling_limit(&self) -> usize {
-        self.rows_max
+        self.searching &= self.rows_max < flush.rows_max;
     }
 }
 
@@ -235,10 +230,10 @@ mod tests {
         for _ in 0..5 {
             p.search_closer();
         }
-        assert_eq!(p.rows_max, 1);
+        assert!(p.rows_max == 1 && p.searching);
         for _ in 0..5 {
             p.search_wider(&FLUSH);
         }
-        assert!(!p.is_searching(&FLUSH));
+        assert!(!p.searching);
     }
 }

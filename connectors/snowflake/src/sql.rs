@@ -250,32 +250,6 @@ impl std::fmt::Display for Failure {
     }
 }
 
-/// Reads the failure out of the crate's error; the middleware has put it there.
-impl From<snowflake_api::SnowflakeApiError> for Failure {
-    fn from(error: snowflake_api::SnowflakeApiError) -> Self {
-        use snowflake_api::SnowflakeApiError as Api;
-        if let Api::ApiError(code, message) = &error {
-            return Self::Refused { code: code.clone(), sql_state: String::new(), message: message.clone() };
-        }
-        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-        while let Some(inner) = cause {
-            if let Some(failure) = inner.downcast_ref::<Failure>() {
-                return failure.clone();
-            }
-            if let Some(reqwest_middleware::Error::Middleware(any)) = inner.downcast_ref() {
-                if let Some(failure) = any.downcast_ref::<Failure>() {
-                    return failure.clone();
-                }
-            }
-            if let Some(http) = inner.downcast_ref::<reqwest::Error>() {
-                return Self::of_http(http);
-            }
-            cause = inner.source();
-        }
-        Self::Protocol(chain(&error))
-    }
-}
-
 impl From<reqwest_middleware::Error> for Failure {
     fn from(error: reqwest_middleware::Error) -> Self {
         match error {
@@ -289,6 +263,12 @@ impl From<reqwest_middleware::Error> for Failure {
 }
 
 impl Failure {
+    /// An error of the crate's that did not come from below it.
+    #[must_use]
+    pub fn of_crate(error: &snowflake_api::SnowflakeApiError) -> Self {
+        Self::Protocol(chain(error))
+    }
+
     /// An error of the HTTP client.
     #[must_use]
     pub fn of_http(error: &reqwest::Error) -> Self {

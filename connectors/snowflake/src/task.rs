@@ -209,7 +209,7 @@ impl Running {
             }
             // Invariant 2: a load ends between offsets, never inside one.
             let is_next = origin.offset > partition.taken;
-            if is_next && partition.is_searching(&self.config.flush) && partition.is_full(&self.config.flush) {
+            if is_next && partition.searching && partition.is_full(&self.config.flush) {
                 partition.await_from(origin.offset);
                 self.context.seek(partition.id.clone(), origin.offset);
                 continue;
@@ -222,7 +222,7 @@ impl Running {
                 continue;
             }
             let table = self.tables.get(&record.record.topic).ok_or_else(|| Error::fatal("a table was forgotten"))?;
-            let searching = partition.is_searching(&self.config.flush);
+            let searching = partition.searching;
             match partition.filling.add(record, table, &self.config, &mut self.scratch) {
                 Ok(()) => {
                     partition.filling.since.get_or_insert(now);
@@ -313,7 +313,7 @@ impl Running {
     /// A partition that may take no more before its load is done, and how long until that is tried again.
     fn stuck(&self) -> Option<(TopicPartition, Duration)> {
         let flush = &self.config.flush;
-        let is_over = |p: &&Partition| p.is_full(flush) || p.is_searching(flush);
+        let is_over = |p: &&Partition| p.is_full(flush) || p.searching;
         let sealed = || self.partitions.iter().filter(|p| p.sealed.is_some());
         let too_much = self.memory() > flush.task_bytes_max;
         let stuck = sealed().find(is_over).or_else(|| too_much.then(|| sealed().next()).flatten())?;

@@ -449,7 +449,7 @@ async def read_request(scope, receive):
     if request.path != "/" and not request.path.startswith("/fs_bucket/") and body:
         text = gzip.decompress(body) if headers.get("content-encoding") == "gzip" else body
         try:
-            request.json = json.loads(text)
+            request.json = json.loads(text) or {}  # ending a session carries `null`
         except ValueError:
             print(f"a body that is not JSON: {request.method} {request.path}", flush=True)
     return request
