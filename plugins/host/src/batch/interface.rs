@@ -74,6 +74,10 @@ impl batches::HostBatch for State {
         Ok(self.call().partitions())
     }
 
+    fn offsets(&mut self, _: Resource<BatchHandle>) -> wasmtime::Result<S64Column> {
+        Ok(self.call().offsets())
+    }
+
     fn timestamps(&mut self, _: Resource<BatchHandle>) -> wasmtime::Result<S64Column> {
         Ok(self.call().timestamps())
     }

@@ -34,6 +34,11 @@ impl Call {
         (0..self.len()).map(|row| self.record(row).partition.unwrap_or(-1)).collect()
     }
 
+    pub(super) fn offsets(&self) -> S64Column {
+        let (values, present) = numbers(self.len(), (0..self.len()).map(|row| self.record(row).offset));
+        S64Column { values, present }
+    }
+
     pub(super) fn timestamps(&self) -> S64Column {
         let (values, present) = numbers(self.len(), (0..self.len()).map(|row| self.record(row).timestamp));
         S64Column { values, present }

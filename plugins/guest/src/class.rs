@@ -1,0 +1,172 @@
+//! What a component holds: classes, each with its keys and how it is made.
+
+use penstock_api::transform::TransformContext;
+use penstock_api::{ConfigDef, Constructor, Error, Parsed, Plugin, Predicate, Props, Result, Transform};
+
+use crate::rows::Batch;
+
+/// A transform that works on columns of a batch.
+pub trait ColumnTransform {
+    /// Called once before the first batch.
+    ///
+    /// # Errors
+    /// Fails the task.
+    fn start(&mut self, _context: &TransformContext) -> Result<()> {
+        Ok(())
+    }
+
+    /// Notes on the batch what shall become of its rows.
+    ///
+    /// # Errors
+    /// One of the kinds `Data` and `Retriable` fails all rows, any other the task. Use [`Batch::fail`] for single rows.
+    fn apply(&mut self, batch: &Batch<'_>) -> Result<()>;
+
+    /// Called once after the last batch.
+    fn stop(&mut self) {}
+}
+
+/// A predicate that works on columns of a batch.
+pub trait ColumnPredicate {
+    /// Called once before the first batch.
+    ///
+    /// # Errors
+    /// Fails the task.
+    fn start(&mut self, _context: &TransformContext) -> Result<()> {
+        Ok(())
+    }
+
+    /// Says of each row whether it matches, in order.
+    ///
+    /// # Errors
+    /// As for [`ColumnTransform::apply`].
+    fn test(&mut self, batch: &Batch<'_>) -> Result<Vec<bool>>;
+
+    /// Called once after the last batch.
+    fn stop(&mut self) {}
+}
+
+/// A class of transforms.
+pub struct TransformClass {
+    pub(crate) about: About,
+    pub(crate) make: Box<dyn Fn(&Props) -> Result<RunningTransform>>,
+}
+
+/// A class of predicates.
+pub struct PredicateClass {
+    pub(crate) about: About,
+    pub(crate) make: Box<dyn Fn(&Props) -> Result<RunningPredicate>>,
+}
+
+pub(crate) enum RunningTransform {
+    Columns(Box<dyn ColumnTransform>),
+    Records(Box<dyn Transform>),
+}
+
+pub(crate) enum RunningPredicate {
+    Columns(Box<dyn ColumnPredicate>),
+    Records(Box<dyn Predicate>),
+}
+
+pub(crate) struct About {
+    pub name: String,
+    pub aliases: Vec<String>,
+    pub version: String,
+    pub config: ConfigDef,
+}
+
+impl TransformClass {
+    /// A class in the form of columns. `make` gets the checked values of all keys.
+    pub fn columns<T: ColumnTransform + 'static>(
+        name: &str,
+        version: &str,
+        config: ConfigDef,
+        make: impl Fn(&Parsed) -> Result<T> + 'static,
+    ) -> Self {
+        let checked_by = config.clone();
+        let make = move |props: &Props| Ok(RunningTransform::Columns(Box::new(make(&checked_by.parse(props)?)?)));
+        Self { about: About::new(name, version, config), make: Box::new(make) }
+    }
+
+    /// A class in the form of records. `make` gets the checked values of all keys.
+    pub fn records<T: Transform + 'static>(
+        name: &str,
+        version: &str,
+        config: ConfigDef,
+        make: impl Fn(&Parsed) -> Result<T> + 'static,
+    ) -> Self {
+        let checked_by = config.clone();
+        let make = move |props: &Props| Ok(RunningTransform::Records(Box::new(make(&checked_by.parse(props)?)?)));
+        Self { about: About::new(name, version, config), make: Box::new(make) }
+    }
+
+    /// The same, answering to another full name, too.
+    #[must_use]
+    pub fn alias(mut self, name: &str) -> Self {
+        self.about.aliases.push(name.to_owned());
+        self
+    }
+
+    /// A native transform as a class of a component; `None` when the plugin is of another kind.
+    #[must_use]
+    pub fn native(plugin: &Plugin) -> Option<Self> {
+        let Constructor::Transformation(construct) = plugin.construct.clone() else { return None };
+        let make = move |props: &Props| Ok(RunningTransform::Records(construct(props)?));
+        Some(Self { about: About::of(plugin), make: Box::new(make) })
+    }
+}
+
+impl PredicateClass {
+    /// A class in the form of columns. `make` gets the checked values of all keys.
+    pub fn columns<T: ColumnPredicate + 'static>(
+        name: &str,
+        version: &str,
+        config: ConfigDef,
+        make: impl Fn(&Parsed) -> Result<T> + 'static,
+    ) -> Self {
+        let checked_by = config.clone();
+        let make = move |props: &Props| Ok(RunningPredicate::Columns(Box::new(make(&checked_by.parse(props)?)?)));
+        Self { about: About::new(name, version, config), make: Box::new(make) }
+    }
+
+    /// A class in the form of records. `make` gets the checked values of all keys.
+    pub fn records<T: Predicate + 'static>(
+        name: &str,
+        version: &str,
+        config: ConfigDef,
+        make: impl Fn(&Parsed) -> Result<T> + 'static,
+    ) -> Self {
+        let checked_by = config.clone();
+        let make = move |props: &Props| Ok(RunningPredicate::Records(Box::new(make(&checked_by.parse(props)?)?)));
+        Self { about: About::new(name, version, config), make: Box::new(make) }
+    }
+
+    /// The same, answering to another full name, too.
+    #[must_use]
+    pub fn alias(mut self, name: &str) -> Self {
+        self.about.aliases.push(name.to_owned());
+        self
+    }
+
+    /// A native predicate as a class of a component; `None` when the plugin is of another kind.
+    #[must_use]
+    pub fn native(plugin: &Plugin) -> Option<Self> {
+        let Constructor::Predicate(construct) = plugin.construct.clone() else { return None };
+        let make = move |props: &Props| Ok(RunningPredicate::Records(construct(props)?));
+        Some(Self { about: About::of(plugin), make: Box::new(make) })
+    }
+}
+
+impl About {
+    fn new(name: &str, version: &str, config: ConfigDef) -> Self {
+        Self { name: name.to_owned(), aliases: Vec::new(), version: version.to_owned(), config }
+    }
+
+    fn of(plugin: &Plugin) -> Self {
+        let Plugin { class, aliases, version, config, .. } = plugin;
+        Self { name: class.clone(), aliases: aliases.clone(), version: version.clone(), config: ConfigDef::clone(config) }
+    }
+}
+
+pub(crate) fn unknown(name: &str) -> Error {
+    Error::fatal(format!("this component has no class {name}"))
+}
