@@ -12,7 +12,8 @@ use crate::kafka::{Kafka, java_arguments, to_properties, unique};
 use crate::process::{Launch, Process, Usage};
 use crate::{ground, wait};
 
-const START_LIMIT: Duration = Duration::from_secs(120);
+/// Ten seconds on a quiet machine; class-path scanning takes minutes on one that compiles beside it.
+const START_LIMIT: Duration = Duration::from_secs(300);
 
 /// A Java worker in distributed mode, a cluster of one unless it is given the `group.id` of another.
 #[derive(Debug)]

@@ -17,7 +17,7 @@ pub use client::{Message, NewRecord};
 use crate::ground;
 use crate::process::{Launch, Process, Usage};
 
-const START_LIMIT: Duration = Duration::from_secs(90);
+const START_LIMIT: Duration = Duration::from_secs(180);
 
 /// A broker. It listens on the same port with the same data after [`Kafka::restart`]; both end with the value.
 #[derive(Debug)]

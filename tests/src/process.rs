@@ -15,6 +15,8 @@ use nix::unistd::Pid;
 use crate::ground;
 
 const LOG_LINES_SHOWN: usize = 30;
+/// Java prints its class path, several screens of it.
+const LOG_LINE_CHARS_SHOWN: usize = 300;
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// How a server is started, each time alike.
@@ -251,7 +253,8 @@ pub fn show_live_logs() {
 
 fn last_lines(text: &str, count: usize) -> String {
     let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(count)..].join("\n")
+    let cut = |line: &&str| line.chars().take(LOG_LINE_CHARS_SHOWN).collect::<String>();
+    lines[lines.len().saturating_sub(count)..].iter().map(cut).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::connect::Connect;
 use crate::ground;
 use crate::process::{Launch, Process, Usage};
 
-const START_LIMIT: Duration = Duration::from_secs(150);
+const START_LIMIT: Duration = Duration::from_secs(300);
 const API: &str = "/apis/ccompat/v7";
 
 /// A registry. Its schemas live in a file, so they outlast [`Registry::kill`] and [`Registry::restart`].

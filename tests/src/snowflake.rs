@@ -18,7 +18,7 @@ use crate::connect::{Config, Connect};
 use crate::process::{Launch, Process, Usage};
 use crate::{ground, wait};
 
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_secs(120);
 
 pub const ACCOUNT: &str = "PENSTOCK";
 pub const USER: &str = "LOADER";
