@@ -245,7 +245,11 @@ async fn two_tasks_share_the_partitions_and_take_over_from_each_other() -> Resul
     kafka.produce_values(&topic, (0..20).map(|n| n.to_string())).await?;
     wait_until("the new ones delivered", SOON, async || Ok(script.delivered().len() >= 120)).await?;
     one.stop().await;
-    ensure!(script.delivered().len() == 120, "a rebalance without a failure delivers nothing twice: {}", script.delivered().len());
+    ensure!(
+        script.delivered().len() == 120,
+        "a rebalance without a failure delivers nothing twice: {}",
+        script.delivered().len()
+    );
     ensure!(kafka.lag(&task_group(&name), &topic).await? == 0);
     Ok(())
 }

@@ -4,8 +4,8 @@ use anyhow::{Result, bail};
 use penstock::config::{ConnectorConfig, WorkerConfig};
 use penstock::task::{Event, TaskEvent, TaskHandle, TaskSpec, start_sink};
 use penstock_api::{
-    ConfigDef, Connector, Constructor, Offsets, Plugin, Props, Registry, SinkConnector, SinkContext, SinkRecord, SinkTask, TaskId,
-    TopicPartition,
+    ConfigDef, Connector, Constructor, Offsets, Plugin, Props, Registry, SinkConnector, SinkContext, SinkRecord, SinkTask,
+    TaskId, TopicPartition,
 };
 use penstock_tests::{Kafka, unique};
 use std::collections::{BTreeMap, BTreeSet};
