@@ -6,6 +6,10 @@ use penstock_api::{Constructor, Format, Payload, Plugin, Props, Record, Transfor
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+/// The worker's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const ORDERS: usize = 2_000;
 /// Batches of this size, as a worker has them: what one makes is freed before the next.
 const BATCH: usize = 500;
@@ -24,8 +28,7 @@ fn main() {
     measure("InsertField", &orders, &mut [make("InsertField$Value", &insert)], false);
     measure("MaskField", &orders, &mut [make("MaskField$Value", &mask)], false);
     measure("ReplaceField", &orders, &mut [make("ReplaceField$Value", &replace)], false);
-    let mut three =
-        [make("InsertField$Value", &insert), make("MaskField$Value", &mask), make("ReplaceField$Value", &replace)];
+    let mut three = [make("InsertField$Value", &insert), make("MaskField$Value", &mask), make("ReplaceField$Value", &replace)];
     measure("all three", &orders, &mut three, false);
 }
 

@@ -2,7 +2,6 @@
 
 use penstock_api::config::{Check, ConfigDef, ConfigKey, ConfigType, Importance, Parsed, split_list};
 use penstock_api::{Error, Flow, Kind, Map, Part, Record, Result, SchemaAndValue, SchemaRef, Struct, Transform, Value};
-use std::collections::HashMap;
 
 use crate::java;
 use crate::keys;
@@ -24,7 +23,8 @@ pub(crate) struct ReplaceField {
 struct Choice {
     exclude: Names,
     include: Names,
-    renames: HashMap<String, String>,
+    /// Old names, each once, with the new ones.
+    renames: Vec<(String, String)>,
 }
 
 /// What becomes of structs of one schema.
@@ -100,7 +100,7 @@ impl Choice {
     }
 
     fn renamed<'n>(&'n self, name: &'n str) -> &'n str {
-        self.renames.get(name).map_or(name, String::as_str)
+        self.renames.iter().find(|(old, _)| old == name).map_or(name, |(_, new)| new)
     }
 
     /// The name a field had before, as far as the new one tells.
@@ -109,14 +109,28 @@ impl Choice {
     }
 
     fn apply(&self, map: &mut Map) {
-        map.retain(|key, _| key.as_str().is_none_or(|name| self.keeps(name)));
-        if map.entries().iter().any(|(key, _)| key.as_str().is_some_and(|name| self.renames.contains_key(name))) {
-            let old = std::mem::take(map);
-            for (key, value) in old.into_entries() {
-                match key.as_str() {
-                    Some(name) => map.insert(self.renamed(name), value),
-                    None => map.insert_value(key, value),
+        if !self.exclude.is_empty() || !self.include.is_empty() {
+            map.retain(|key, _| key.as_str().is_none_or(|name| self.keeps(name)));
+        }
+        if self.renames.iter().any(|(old, new)| map.get(old).is_some() && map.get(new).is_some()) {
+            return self.rename_onto_others(map);
+        }
+        if !self.renames.is_empty() {
+            for (key, _) in map.entries_mut() {
+                let new = self.renames.iter().find(|(old, _)| key.as_str() == Some(old)).map(|(_, new)| new);
+                if let Some(new) = new {
+                    *key = Value::string(new.as_str());
                 }
+            }
+        }
+    }
+
+    /// For new names that other fields have: the later field wins.
+    fn rename_onto_others(&self, map: &mut Map) {
+        for (key, value) in std::mem::take(map).into_entries() {
+            match key.as_str() {
+                Some(name) => map.insert(self.renamed(name), value),
+                None => map.insert_value(key, value),
             }
         }
     }
@@ -138,13 +152,16 @@ impl Plan {
     }
 }
 
-fn parse_renames(text: &str) -> std::result::Result<HashMap<String, String>, String> {
-    let mut renames = HashMap::new();
+fn parse_renames(text: &str) -> std::result::Result<Vec<(String, String)>, String> {
+    let mut renames: Vec<(String, String)> = Vec::new();
     for mapping in split_list(text) {
         match java::split(&mapping, ':')[..] {
-            [old, new] => renames.insert(old.to_owned(), new.to_owned()),
+            [old, new] => {
+                renames.retain(|(known, _)| known != old);
+                renames.push((old.to_owned(), new.to_owned()));
+            }
             _ => return Err(format!("Invalid rename mapping: {mapping}")),
-        };
+        }
     }
     Ok(renames)
 }
