@@ -1,7 +1,7 @@
 //! What became of every record: counted from Kafka and Snowflake, never from what was sent.
 //!
 //! A record of a topic is either a row in Snowflake, found by topic, partition and offset in `RECORD_METADATA`; or a dead letter, found
-//! by its context headers; or an order of the shop's own tests (`"test": true`), which the transform drops by rule. What is none of
+//! by its context headers; or an order of the shop's own tests (`"test": true`, or a customer `test-...`), which the transform drops by rule. What is none of
 //! these is lost. What is there more often than once, or in two of these ways, is duplicated.
 
 use std::collections::{BTreeMap, HashMap};
@@ -125,7 +125,10 @@ fn dead_by_place(dead: &[Message], topic: &str) -> Result<HashMap<Place, u64>> {
 }
 
 fn is_test_order(avro: &OrderAvro, message: &Message) -> bool {
-    message.value.as_deref().is_some_and(|bytes| avro.read(bytes).is_ok_and(|order| order.test))
+    message
+        .value
+        .as_deref()
+        .is_some_and(|bytes| avro.read(bytes).is_ok_and(|order| order.test || order.customer.id.starts_with("test-")))
 }
 
 /// A reason without what differs from record to record, so that equal ones can be counted together.

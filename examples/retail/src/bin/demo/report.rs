@@ -24,8 +24,10 @@ pub(crate) async fn show(ground: &Ground, account: &Account, memory: &Usage) -> 
     query(
         ground,
         "Orders flagged as fraud",
-        ["FRAUD", "ORDERS", "REVENUE"],
-        &format!("SELECT FRAUD::VARCHAR AS FRAUD, COUNT(*) AS ORDERS, ROUND(SUM(TOTAL), 2)::DOUBLE AS REVENUE {orders}"),
+        ["FRAUD_FLAG", "ORDERS", "REVENUE"],
+        &format!(
+            "SELECT FRAUD_FLAG::VARCHAR AS FRAUD_FLAG, COUNT(*) AS ORDERS, ROUND(SUM(TOTAL), 2)::DOUBLE AS REVENUE {orders}"
+        ),
     )
     .await?;
     query(
