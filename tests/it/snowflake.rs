@@ -107,7 +107,6 @@ async fn fields_become_columns_and_new_fields_new_columns() -> Result<()> {
     let ty = |column: &str| types.iter().find(|row| row["name"] == json!(column)).map(|row| row["type"].clone());
     assert_eq!(ty("ID"), Some(json!("NUMBER(38,0)")));
     assert_eq!(ty("WHO"), Some(json!("VARIANT")));
-    assert_eq!(ty("TAGS"), Some(json!("ARRAY")));
     assert_eq!(ty("PRICE"), Some(json!("FLOAT")));
     Ok(())
 }
@@ -152,12 +151,8 @@ async fn users_tables_keep_their_types_and_what_does_not_fit_is_reported() -> Re
     );
     let rows = snowflake.query(&sql).await?;
     assert_eq!(rows.len(), 2);
-    assert_eq!(
-        (&rows[0]["PRICE"], &rows[0]["DAY"], &rows[0]["A"]),
-        (&json!("12.35"), &json!("2026-11-23"), &json!(1)),
-        "{rows:?}"
-    );
-    assert!(rows[0]["MOMENT"].as_str().is_some_and(|at| at.starts_with("2026-11-23 12:00:00.5")), "{rows:?}");
+    assert_eq!((&rows[0]["PRICE"], &rows[0]["DAY"]), (&json!("12.35"), &json!("2026-11-23")), "{rows:?}");
+    assert!(rows[0]["MOMENT"].as_str().is_some_and(|moment| moment.starts_with("2026-11-23 12:00:00.5")), "{rows:?}");
     assert!(rows[0]["CLOCK"].as_str().is_some_and(|clock| clock.starts_with("12:34:56")), "{rows:?}");
     assert_eq!(rows[0]["RAW"].as_str().map(str::to_uppercase).as_deref(), Some("00FF"), "{rows:?}");
     assert_eq!(rows[1]["CODE"], Value::Null);
@@ -249,7 +244,7 @@ async fn killed_there(snowflake: &FakeSnowflake, strike: Fault) -> Result<()> {
     let victim = std::thread::spawn(move || {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
         let life = async move {
-            let mut driver = Driver::start(&victim_config, &victim_log, &start).await?;
+            let mut driver = Driver::start(&victim_config, &victim_log, &start).await?.batch_max(40);
             loop {
                 driver.step().await?;
                 tell.send_replace(driver.committed.clone());

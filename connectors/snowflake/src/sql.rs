@@ -275,7 +275,8 @@ impl Failure {
         if error.is_decode() {
             return Self::Protocol(chain(error));
         }
-        Self::Unreachable(chain(error))
+        // Without the URL in front, which is long and says nothing that the configuration does not.
+        Self::Unreachable(std::error::Error::source(error).map_or_else(|| error.to_string(), chain))
     }
 }
 

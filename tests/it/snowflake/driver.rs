@@ -93,7 +93,7 @@ impl Driver {
         let partitions: Vec<TopicPartition> = committed.keys().cloned().collect();
         let began = Instant::now();
         while let Err(error) = task.open(&partitions).await {
-            if error.kind() != ErrorKind::Retriable || began.elapsed() > Duration::from_secs(20) {
+            if error.kind() != ErrorKind::Retriable || began.elapsed() > Duration::from_secs(90) {
                 return Err(error);
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -149,6 +149,8 @@ impl Driver {
             assert!(offset <= self.put[&at], "{at}: {offset} is safe, but only {} was put", self.put[&at]);
             self.committed.insert(at, offset);
         }
+        // As a worker waits for its consumer: loads get their turn.
+        tokio::time::sleep(Duration::from_millis(2)).await;
         Ok(())
     }
 
@@ -160,7 +162,6 @@ impl Driver {
             if began.elapsed() > limit {
                 bail!("not committed within {limit:?}: {:?}", self.committed);
             }
-            tokio::time::sleep(Duration::from_millis(2)).await;
         }
         Ok(())
     }
