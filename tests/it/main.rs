@@ -4,6 +4,7 @@ mod ground;
 mod kill;
 mod sink;
 mod kafka;
+mod plugins;
 mod rest;
 mod store;
 mod snowflake;
