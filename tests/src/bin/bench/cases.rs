@@ -7,7 +7,7 @@ use penstock_tests::Registry;
 use penstock_tests::connect::Config;
 
 pub(crate) const IDENTITY_COMPONENT: &str = "penstock.tests.Identity";
-pub(crate) const RETAIL_COMPONENT: &str = "penstock.retail.Orders";
+pub(crate) const RETAIL_COMPONENT: &str = "penstock.examples.RetailOrders";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
@@ -68,11 +68,11 @@ impl Case {
                 set("transforms.insert.static.field", "source");
                 set("transforms.insert.static.value", "bench");
                 set("transforms.mask.type", "org.apache.kafka.connect.transforms.MaskField$Value");
-                set("transforms.mask.fields", "email");
+                set("transforms.mask.fields", "payment");
                 set("transforms.mask.replacement", "hidden");
                 set("transforms.replace.type", "org.apache.kafka.connect.transforms.ReplaceField$Value");
-                set("transforms.replace.exclude", "coupon");
-                set("transforms.replace.renames", "ts:ordered_at");
+                set("transforms.replace.exclude", "event_id");
+                set("transforms.replace.renames", "ordered_at:ts");
             }
             Case::JsonIdentityComponent => {
                 set("transforms", "component");
