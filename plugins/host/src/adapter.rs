@@ -90,23 +90,27 @@ impl Guest {
             return Ok(());
         }
         let deadline = self.loaded.engine.config.call_deadline;
-        let started = Instant::now();
+        // What stopped calls have cost, each at most its share, so that a machine that is short of time does not count twice.
+        let mut spent = Duration::ZERO;
         // Parts still to be done, the first one last. At most one for each halving.
         let mut parts: Vec<Range<usize>> = std::iter::once(0..live.len()).collect();
         while let Some(part) = parts.pop() {
             let rows = &live[part.clone()];
-            if part.len() < live.len() && started.elapsed() > deadline * DEADLINES_MAX {
+            if part.len() < live.len() && spent > deadline * DEADLINES_MAX {
                 let message =
                     format!("not tried: the plugin trapped on other records of the batch for {DEADLINES_MAX} deadlines");
                 fail(batch, rows, &message, stop);
                 continue;
             }
             let instance = self.instance().await?;
-            let (call, answer) = instance.work(std::mem::take(batch), rows, share(deadline, part.len(), live.len())).await;
+            let allowed = share(deadline, part.len(), live.len());
+            let started = Instant::now();
+            let (call, answer) = instance.work(std::mem::take(batch), rows, allowed).await;
             match answer {
                 Ok(answer) => *batch = settle(instance, call, answer, rows)?,
                 Err(stopped) => {
                     *batch = call.abandon();
+                    spent += started.elapsed().min(allowed);
                     instance.warn(&format!(
                         "a fresh instance takes over from one that was stopped on {} records: {stopped}",
                         rows.len()
