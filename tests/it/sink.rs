@@ -203,6 +203,28 @@ async fn a_sink_may_start_elsewhere_than_at_the_committed_offset() -> Result<()>
     Ok(())
 }
 
+/// The group's lag stayed as it was when a sink knew at its start that everything is durable already.
+#[tokio::test]
+async fn a_start_behind_the_last_record_is_committed() -> Result<()> {
+    let kafka = Kafka::shared().await?;
+    let topic = unique("sink");
+    kafka.create_topic(&topic, 1).await?;
+    kafka.produce_values(&topic, (0..30).map(|n| n.to_string())).await?;
+    let script = Script::new();
+    script.on_open(|partitions, context| {
+        for partition in partitions {
+            context.seek(partition.clone(), 30);
+        }
+        Ok(())
+    });
+    let task = Running::start(kafka, &script, &[("topics", &topic)])?;
+    let group = task_group(&task.name);
+    wait_until("lag 0", SOON, async || Ok(kafka.lag(&group, &topic).await? == 0)).await?;
+    ensure!(script.delivered().is_empty());
+    task.stop().await;
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_task_that_vanishes_loses_nothing() -> Result<()> {
     let kafka = Kafka::shared().await?;

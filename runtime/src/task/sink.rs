@@ -337,6 +337,8 @@ impl SinkLoop {
         }
         let requests = self.context.take_requests();
         self.consumer.accept(&requests.seek)?;
+        // Where the connector starts is delivered as far as it is concerned: it is offered for commit even if no record follows.
+        self.put.extend(requests.seek.into_iter().filter(|(partition, _)| partitions.contains(partition)));
         if self.holding {
             self.consumer.pause(&partitions)?;
         }
