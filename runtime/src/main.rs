@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use penstock::config::{PluginConfig, WorkerConfig};
@@ -46,6 +47,9 @@ enum Command {
 /// The arguments or the worker file are wrong; clap answers the same.
 const EXIT_USAGE: u8 = 2;
 
+/// How long threads that block may take to end, after everything else has.
+const RUNTIME_CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
 fn main() -> ExitCode {
     let Command::Worker { file, check } = Arguments::parse().command;
     let worker = match WorkerConfig::load(&file) {
@@ -62,10 +66,13 @@ fn main() -> ExitCode {
         println!("{} is good; {} plugins are there", file.display(), registry.plugins().len());
         return ExitCode::SUCCESS;
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(worker.threads).enable_all().build();
-    let ended = runtime
-        .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(run::run(worker, registry, loggers, asked_to_stop())));
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(worker.threads).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error.into()),
+    };
+    let ended = runtime.block_on(run::run(worker, registry, loggers, asked_to_stop()));
+    // A question to a broker that does not answer blocks its thread for as long as a minute; nothing waits for it any more.
+    runtime.shutdown_timeout(RUNTIME_CLOSE_TIMEOUT);
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),

@@ -22,6 +22,9 @@ use crate::rest::{self, Paths, Rest};
 /// How long requests under way may take to end when the worker stops.
 const REST_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long Kafka may take to answer until the log says that it does not.
+const ASK_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// Wait between two questions for what only Kafka knows.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -178,11 +181,14 @@ async fn announce(rest: Rest, worker_id: String) {
 }
 
 async fn cluster_id(worker: &WorkerConfig) -> String {
+    let mut props = worker.clients.common.clone();
+    props.insert("default.api.timeout.ms".into(), ASK_TIMEOUT.as_millis().to_string());
+    let bootstrap = props.get("bootstrap.servers").cloned().unwrap_or_default();
     loop {
-        let asked = async { Admin::new(settings::admin("worker", &worker.clients.common)?)?.cluster_id().await };
+        let asked = async { Admin::new(settings::admin("worker", &props)?)?.cluster_id().await };
         match asked.await {
             Ok(id) => return id,
-            Err(error) => tracing::warn!("Kafka does not answer yet, trying again: {error:#}"),
+            Err(error) => tracing::warn!("Kafka does not answer at {bootstrap}, trying again: {error:#}; look at bootstrap.servers and security.protocol"),
         }
         tokio::time::sleep(ASK_AGAIN).await;
     }
