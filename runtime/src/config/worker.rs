@@ -26,8 +26,6 @@ pub struct WorkerConfig {
     pub header_converter: ConverterChoice,
     pub session_timeout: Duration,
     pub heartbeat_interval: Duration,
-    pub rebalance_timeout: Duration,
-    pub rebalance_delay_max: Duration,
     pub offset_flush_interval: Duration,
     pub offset_flush_timeout: Duration,
     /// For all tasks together, when the worker stops.
@@ -138,8 +136,6 @@ impl WorkerConfig {
             header_converter: converter(&parsed, &props, "header.converter"),
             session_timeout: parsed.millis("session.timeout.ms"),
             heartbeat_interval: parsed.millis("heartbeat.interval.ms"),
-            rebalance_timeout: parsed.millis("rebalance.timeout.ms"),
-            rebalance_delay_max: parsed.millis("scheduled.rebalance.max.delay.ms"),
             offset_flush_interval: parsed.millis("offset.flush.interval.ms"),
             offset_flush_timeout: parsed.millis("offset.flush.timeout.ms"),
             shutdown_timeout: parsed.millis("task.shutdown.graceful.timeout.ms"),

@@ -25,7 +25,7 @@ const NULL: Option<&str> = Some("\0null");
 
 const JVM: Effect = Effect::None("it names a Java class or a feature of the JVM");
 const METRICS: Effect = Effect::None("metrics are counters here, without samples or reporters");
-const LATER: Effect = Effect::None("requests between workers are not there yet: this worker is a cluster of one");
+const LATER: Effect = Effect::None("this worker is a cluster of one: there are no others yet to wait for or to talk to");
 const SOURCES: Effect = Effect::None("there are no source connectors yet");
 const HTTP: Effect = Effect::None("this part of the HTTP server is not there yet");
 
@@ -116,8 +116,8 @@ const WORKER: &[Row] = &[
     Row("status.storage.replication.factor", Short, Some("3"), Count, Works, "Its replicas, if it is created."),
     Row("session.timeout.ms", Int, Some("10000"), Any, Works, "After this time of silence a worker counts as gone."),
     Row("heartbeat.interval.ms", Int, Some("3000"), Any, Works, "How often a worker says that it is there."),
-    Row("rebalance.timeout.ms", Int, Some("60000"), Any, Works, "How long a worker may take to join a rebalance."),
-    Row("scheduled.rebalance.max.delay.ms", Int, Some(REBALANCE_DELAY_MS), Min(0.0), Works, "How long the work of a lost worker waits for its return."),
+    Row("rebalance.timeout.ms", Int, Some("60000"), Any, LATER, "How long a worker may take to join a rebalance."),
+    Row("scheduled.rebalance.max.delay.ms", Int, Some(REBALANCE_DELAY_MS), Min(0.0), LATER, "How long the work of a lost worker waits for its return."),
     Row("offset.flush.interval.ms", Long, Some("60000"), Any, Works, "How often tasks commit."),
     Row("offset.flush.timeout.ms", Long, Some("5000"), Any, Works, "How long a commit may take."),
     Row("task.shutdown.graceful.timeout.ms", Long, Some("5000"), Any, Works, "How long all tasks together may take to stop."),
