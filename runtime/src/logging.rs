@@ -94,7 +94,7 @@ impl Loggers {
         self.lock().loggers.clone()
     }
 
-    /// Sets the level of a logger and of all below it; answers their names.
+    /// Sets the level of a logger and of all below it; answers the names of those that had another.
     ///
     /// # Errors
     /// When there is no such level, or there are too many loggers.
@@ -108,16 +108,19 @@ impl Loggers {
             return Err(SetLevelError::TooMany);
         }
         let fresh = Logger { level: level.clone(), last_modified: Some(Utc::now().timestamp_millis()) };
-        state.loggers.entry(name.to_owned()).or_insert_with(|| fresh.clone());
+        if !state.loggers.contains_key(name) {
+            let inherited = inherited(&state.loggers, name);
+            state.loggers.insert(name.to_owned(), Logger { level: inherited, last_modified: None });
+        }
         let below = format!("{name}.");
         let mut changed = Vec::new();
         for (logger, now) in &mut state.loggers {
             if name == ROOT || logger == name || logger.starts_with(&below) {
-                // The same level again does not move the time of its change.
+                // The same level again is no change, and does not move the time of the last one.
                 if now.level != level {
                     *now = fresh.clone();
+                    changed.push(logger.clone());
                 }
-                changed.push(logger.clone());
             }
         }
         (state.apply)(targets(&state.loggers));
@@ -127,6 +130,18 @@ impl Loggers {
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The level that a logger without one of its own has from those above it.
+fn inherited(loggers: &BTreeMap<String, Logger>, name: &str) -> String {
+    let mut above = name;
+    while let Some((parent, _)) = above.rsplit_once('.') {
+        if let Some(logger) = loggers.get(parent) {
+            return logger.level.clone();
+        }
+        above = parent;
+    }
+    loggers.get(ROOT).map_or_else(|| "INFO".to_owned(), |root| root.level.clone())
 }
 
 fn targets(loggers: &BTreeMap<String, Logger>) -> Targets {

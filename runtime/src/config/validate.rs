@@ -193,8 +193,11 @@ impl Report {
 
 fn check_classes(report: &mut Report, props: &Props, registry: &Registry) {
     for (key, kind) in CONVERTERS {
-        if let Some(class) = props.get(key) {
-            resolve_class(report, key, class.trim(), kind, registry);
+        let Some(class) = props.get(key) else { continue };
+        if resolve_class(report, key, class.trim(), kind, registry).is_none()
+            && let Some(version) = report.value(&format!("{key}.plugin.version"))
+        {
+            (version.value, version.visible) = (None, false);
         }
     }
 }
@@ -302,18 +305,20 @@ fn embed_alias(report: &mut Report, props: &Props, registry: &Registry, what: Al
     .shown(&group, 0, Width::Long, &format!("{} type for {alias}", what.display));
     kind_key.recommended = common::classes(registry, what.kind);
     report.define(&ConfigDef::new([kind_key.clone()]), props);
-    let Some(class) = props.get(&kind_key.name) else { return };
-    let Some(plugin) = resolve_class(report, &kind_key.name, class.trim(), what.kind, registry) else { return };
+    let class = props.get(&kind_key.name).map(|class| class.trim());
+    let plugin = class.and_then(|class| resolve_class(report, &kind_key.name, class, what.kind, registry));
 
-    let mut version = ConfigKey::optional(
+    let mut version = ConfigKey::nullable(
         format!("{prefix}plugin.version"),
         ConfigType::String,
-        plugin.version.as_str(),
         format!("Version of the '{alias}' {}.", what.word),
     )
     .importance(Importance::High)
     .shown(&group, 1, Width::Long, &format!("{} version for {alias}", what.display));
-    version.recommended = vec![plugin.version.clone()];
+    version.default = plugin.map_or(Default::Null, |plugin| Default::Value(plugin.version.clone()));
+    version.recommended = plugin.iter().map(|plugin| plugin.version.clone()).collect();
+    report.define(&ConfigDef::new([version]), props);
+    let Some(plugin) = plugin else { return };
 
     let mut keys: Vec<ConfigKey> = plugin.config.keys().to_vec();
     if what.kind == PluginKind::Transformation {
@@ -338,7 +343,7 @@ fn embed_alias(report: &mut Report, props: &Props, registry: &Registry, what: Al
         dependents: key.dependents.iter().map(|d| format!("{prefix}{d}")).collect(),
         ..key
     });
-    report.define(&ConfigDef::new(std::iter::once(version).chain(embedded)), props);
+    report.define(&ConfigDef::new(embedded), props);
 
     if props.contains_key(&format!("{prefix}negate")) && !props.contains_key(&format!("{prefix}predicate")) {
         let message = format!(

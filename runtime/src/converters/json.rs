@@ -60,7 +60,7 @@ pub(super) fn config() -> ConfigDef {
             .shown("Serialization", 0, penstock_api::config::Width::Medium, "Decimal Format"),
         ConfigKey::optional("replace.null.with.default", ConfigType::Boolean, "true", "Whether to replace fields that have a default value and that are null to the default value. When set to true, the default value is used, otherwise null is used.")
             .importance(Importance::Low)
-            .shown("Schemas", 3, penstock_api::config::Width::Medium, "Replace null with default"),
+            .shown("Serialization", 1, penstock_api::config::Width::Medium, "Replace null with default"),
     ])
 }
 

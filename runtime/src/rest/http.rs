@@ -12,12 +12,14 @@ use crate::config::RestConfig;
 
 /// Puts a server's manners around the routes.
 pub(super) fn wrap(routes: Router, config: &RestConfig) -> Router {
-    let routes = routes.fallback(|| async { ApiError::of_http(StatusCode::NOT_FOUND) });
+    // For paths that there are: another one is 404 whatever the client takes.
+    let routes =
+        routes.route_layer(middleware::from_fn(acceptable)).fallback(|| async { ApiError::of_http(StatusCode::NOT_FOUND) });
     // Around the router, not in it: a router matches paths, and names the allowed methods, outside of its own layers.
     let around = Router::new()
         .fallback_service(routes)
         .layer(middleware::from_fn(methods))
-        .layer(middleware::from_fn(acceptable))
+        .layer(middleware::map_response(errors_in_json))
         .layer(middleware::map_request(without_trailing_slash));
     match cors(config) {
         Some(cors) => around.layer(cors),
@@ -59,6 +61,16 @@ async fn methods(request: Request, next: Next) -> Response {
     };
     answer.headers_mut().insert(header::ALLOW, allow);
     answer
+}
+
+/// What the server refuses before a handler sees it, such as a path that is not UTF-8, gets Connect's body too.
+async fn errors_in_json(response: Response) -> Response {
+    let status = response.status();
+    let is_text = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/"));
+    if is_text && (status.is_client_error() || status.is_server_error()) {
+        return ApiError::of_http(status).into_response();
+    }
+    response
 }
 
 /// 406 for a client that takes no JSON.
