@@ -188,7 +188,9 @@ async fn cluster_id(worker: &WorkerConfig) -> String {
         let asked = async { Admin::new(settings::admin("worker", &props)?)?.cluster_id().await };
         match asked.await {
             Ok(id) => return id,
-            Err(error) => tracing::warn!("Kafka does not answer at {bootstrap}, trying again: {error:#}; look at bootstrap.servers and security.protocol"),
+            Err(error) => tracing::warn!(
+                "Kafka does not answer at {bootstrap}, trying again: {error:#}; look at bootstrap.servers and security.protocol"
+            ),
         }
         tokio::time::sleep(ASK_AGAIN).await;
     }
