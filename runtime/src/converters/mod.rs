@@ -6,6 +6,8 @@ mod json_schema;
 mod json;
 mod plain;
 mod simple_header;
+pub mod registry;
+mod avro;
 
 use penstock_api::{ConfigDef, Constructor, Converter, HeaderConverter, Kind, Part, Plugin, Props, Result};
 use std::sync::Arc;
@@ -27,6 +29,7 @@ pub fn plugins() -> Vec<Plugin> {
             Ok(Box::new(simple_header::SimpleHeaderConverter::new()))
         }),
     ];
+    all.push(avro::plugin());
     all.extend(both("ByteArrayConverter", || plain::ByteArrayConverter));
     all.extend(both("BooleanConverter", || plain::NumberConverter::new(Kind::Boolean)));
     all.extend(both("ShortConverter", || plain::NumberConverter::new(Kind::Int16)));
