@@ -154,7 +154,8 @@ async fn users_tables_keep_their_types_and_what_does_not_fit_is_reported() -> Re
     assert_eq!((&rows[0]["PRICE"], &rows[0]["DAY"]), (&json!("12.35"), &json!("2026-11-23")), "{rows:?}");
     assert!(rows[0]["MOMENT"].as_str().is_some_and(|moment| moment.starts_with("2026-11-23 12:00:00.5")), "{rows:?}");
     assert!(rows[0]["CLOCK"].as_str().is_some_and(|clock| clock.starts_with("12:34:56")), "{rows:?}");
-    assert_eq!(rows[0]["RAW"], json!(true), "{rows:?}");
+    // The stand-in writes bytes in DuckDB's way.
+    assert_eq!(rows[0]["RAW"], json!(r"\x00\xFF"), "{rows:?}");
     assert_eq!(rows[1]["CODE"], Value::Null);
     Ok(())
 }
