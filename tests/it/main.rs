@@ -1,6 +1,5 @@
 //! Every integration test, in one binary.
 
-mod bad_input;
 mod ground;
 mod kill;
 mod sink;
