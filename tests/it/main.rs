@@ -1,5 +1,6 @@
 //! Every integration test, in one binary.
 
+mod bad_input;
 mod ground;
 mod kill;
 mod sink;
