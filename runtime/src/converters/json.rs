@@ -340,15 +340,13 @@ mod tests {
         );
     }
 
-    /// The reader behind the scan goes 1,000 deep, as Jackson does; what is deeper passes as bytes and harms nobody who looks.
+    /// Jackson reads 1,000 levels; what is deeper is poison, found before anybody looks.
     #[test]
-    fn a_deep_message_passes_and_is_refused_when_looked_at() {
+    fn a_message_deeper_than_jackson_reads_is_refused() {
         let mut converter = converter(&[("schemas.enable", "false")]);
-        for (depth, readable) in [(1_000, true), (1_001, false)] {
-            let text = ["[".repeat(depth), "]".repeat(depth)].concat();
-            let payload = converter.to_connect("t", Some(&Bytes::from(text))).unwrap();
-            assert_eq!(payload.view().is_ok(), readable, "{depth}");
-        }
+        let nested = |depth| Bytes::from(["[".repeat(depth), "]".repeat(depth)].concat());
+        assert!(converter.to_connect("t", Some(&nested(1_000))).unwrap().view().is_ok());
+        assert!(converter.to_connect("t", Some(&nested(1_001))).is_err());
     }
 
     #[test]
