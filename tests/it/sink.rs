@@ -5,6 +5,7 @@ mod script;
 use anyhow::{Result, ensure};
 use penstock::task::Event;
 use penstock_api::{Error, Offsets, TopicPartition};
+use penstock_tests::kafka::NewRecord;
 use penstock_tests::{Kafka, unique, wait_until};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,11 +16,17 @@ use script::{Running, Script};
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// A topic of two partitions with these JSON records, numbered.
+/// A topic of two partitions with these JSON records, numbered; every other one in the same partition. Left to itself, a busy producer
+/// puts all of them into one.
 async fn topic_of(kafka: &Kafka, count: usize) -> Result<String> {
     let topic = unique("sink");
     kafka.create_topic(&topic, 2).await?;
-    kafka.produce_values(&topic, (0..count).map(|n| format!("{{\"n\":{n}}}"))).await?;
+    let record = |n| NewRecord {
+        value: Some(format!("{{\"n\":{n}}}").into_bytes()),
+        partition: Some(n as i32 % 2),
+        ..NewRecord::default()
+    };
+    kafka.produce(&topic, (0..count).map(record)).await?;
     Ok(topic)
 }
 
