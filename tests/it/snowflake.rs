@@ -367,9 +367,9 @@ async fn an_account_that_is_down_slow_or_refusing_is_waited_for() -> Result<()> 
     snowflake.set_faults(&[]).await?;
     for (name, end) in [("expired", true), ("closed", false)] {
         if end {
-            snowflake.expire_sessions().await?
+            snowflake.expire_sessions().await?;
         } else {
-            snowflake.close_sessions().await?
+            snowflake.close_sessions().await?;
         }
         let rows = more(&log);
         driver.drain(SOON).await.context(name)?;

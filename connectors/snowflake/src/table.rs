@@ -40,7 +40,7 @@ impl Table {
     /// # Errors
     /// `Fatal` when the answer has other columns than Snowflake documents.
     pub fn described(name: TableName, rows: &Rows, evolves: bool) -> Result<Self> {
-        let mut columns = Vec::with_capacity(rows.len());
+        let mut columns = Vec::new();
         for row in rows.iter() {
             let column = row.text("name")?;
             let has_default = row.get("default").is_some_and(|d| !d.is_empty());

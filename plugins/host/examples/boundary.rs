@@ -85,7 +85,7 @@ async fn main() {
     let cache = std::env::temp_dir().join(format!("penstock-boundary-{}", std::process::id()));
     let config = HostConfig { cache_dir: Some(cache.clone()), ..HostConfig::default() };
     let started = Instant::now();
-    let _ = scan(std::slice::from_ref(&folder), config.clone());
+    let _compiled = scan(std::slice::from_ref(&folder), config.clone());
     let compiled = started.elapsed();
     let started = Instant::now();
     let (plugins, _) = scan(std::slice::from_ref(&folder), config);

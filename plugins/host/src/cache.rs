@@ -60,7 +60,7 @@ impl Cache {
         let part = tempfile_in(&self.dir)?;
         let written = write(&part, code).and_then(|()| fs::rename(&part, self.path(key)));
         if written.is_err() {
-            let _: io::Result<()> = fs::remove_file(&part);
+            let _not_there = fs::remove_file(&part);
         }
         written
     }
@@ -112,7 +112,7 @@ mod tests {
 
     fn scratch(name: &str) -> PathBuf {
         let dir = std::env::temp_dir().join(format!("penstock-cache-{}-{name}", std::process::id()));
-        let _: io::Result<()> = fs::remove_dir_all(&dir);
+        let _not_there = fs::remove_dir_all(&dir);
         dir
     }
 

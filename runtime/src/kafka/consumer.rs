@@ -148,7 +148,7 @@ impl Consumer {
             let look = if self.subscription.is_looking() { LOOK_INTERVAL / 10 } else { LOOK_INTERVAL };
             let until = deadline.min(now + look.min(self.settings.max_poll_interval / 3));
             // Whether it was a sign or the time: look again.
-            let _: Result<(), _> = tokio::time::timeout_at(until, self.handle.nonempty().notified()).await;
+            let _signed_or_timed_out = tokio::time::timeout_at(until, self.handle.nonempty().notified()).await;
         }
     }
 
@@ -476,9 +476,9 @@ impl Consumer {
         }
         if let Some(probe) = self.probe.take_if(|p| p.is_finished()) {
             if probe.await.unwrap_or(false) {
-                self.is_up()
+                self.is_up();
             } else {
-                self.is_down()
+                self.is_down();
             }
             self.next_probe = Instant::now() + PROBE_INTERVAL;
         } else if self.probe.is_none() && Instant::now() >= self.next_probe {

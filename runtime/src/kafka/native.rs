@@ -472,10 +472,12 @@ pub(super) struct Element {
 pub(super) unsafe fn elements(list: *const rd::rd_kafka_topic_partition_list_t) -> Vec<Element> {
     // SAFETY: a valid list has `cnt` elements.
     let list = unsafe { slice((*list).elems, (*list).cnt) };
-    // SAFETY: an element's topic is a valid text.
-    list.iter()
-        .map(|e| Element { topic: unsafe { text(e.topic) }, partition: e.partition, offset: e.offset, code: e.err })
-        .collect()
+    let element = |e: &rd::rd_kafka_topic_partition_t| {
+        // SAFETY: an element's topic is a valid text.
+        let topic = unsafe { text(e.topic) };
+        Element { topic, partition: e.partition, offset: e.offset, code: e.err }
+    };
+    list.iter().map(element).collect()
 }
 
 pub(super) fn first_failure(elements: &[Element]) -> Outcome<()> {

@@ -139,7 +139,7 @@ impl Future for Ack {
 fn future_record(record: &Outgoing) -> FutureRecord<'_, [u8], [u8]> {
     let headers = (!record.headers.is_empty()).then(|| {
         let header =
-            |h: OwnedHeaders, (key, value): (&str, Option<&Bytes>)| h.insert(Header { key, value: value.map(|v| v.as_ref()) });
+            |h: OwnedHeaders, (key, value): (&str, Option<&Bytes>)| h.insert(Header { key, value: value.map(AsRef::as_ref) });
         let all = record.headers.iter().map(|h| (h.key.as_str(), h.value.as_ref()));
         all.fold(OwnedHeaders::new_with_capacity(record.headers.len()), header)
     });

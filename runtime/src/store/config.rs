@@ -392,7 +392,7 @@ mod tests {
         let kept = |at: usize| {
             let record = log[at].1.record();
             let superseded = log[at + 1..upto].iter().any(|(_, later)| later.record().key == record.key);
-            !superseded && !(record.value.is_none() && drop_tombstones)
+            !superseded && (record.value.is_some() || !drop_tombstones)
         };
         (0..log.len()).filter(|&at| at >= upto || kept(at)).map(|at| log[at].clone()).collect()
     }

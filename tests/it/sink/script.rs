@@ -17,7 +17,7 @@ const CLASS: &str = "penstock.tests.Scripted";
 
 /// A record as it was delivered.
 #[derive(Clone, Debug)]
-pub struct Delivery {
+pub(crate) struct Delivery {
     pub topic: String,
     /// Of the origin.
     pub partition: i32,
@@ -41,37 +41,37 @@ struct State {
 
 /// What the sink does, and what it saw. Clones share both.
 #[derive(Clone, Default)]
-pub struct Script(Arc<Mutex<State>>);
+pub(crate) struct Script(Arc<Mutex<State>>);
 
 impl Script {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// Decides on each put; records count as delivered when it answers `Ok`.
-    pub fn on_put(&self, hook: impl FnMut(&[SinkRecord], &SinkContext) -> penstock_api::Result<()> + Send + 'static) {
+    pub(crate) fn on_put(&self, hook: impl FnMut(&[SinkRecord], &SinkContext) -> penstock_api::Result<()> + Send + 'static) {
         self.lock().on_put = Some(Box::new(hook));
     }
 
-    pub fn on_open(&self, hook: impl FnMut(&[TopicPartition], &SinkContext) -> penstock_api::Result<()> + Send + 'static) {
+    pub(crate) fn on_open(&self, hook: impl FnMut(&[TopicPartition], &SinkContext) -> penstock_api::Result<()> + Send + 'static) {
         self.lock().on_open = Some(Box::new(hook));
     }
 
-    pub fn on_pre_commit(&self, hook: impl FnMut(&Offsets) -> Offsets + Send + 'static) {
+    pub(crate) fn on_pre_commit(&self, hook: impl FnMut(&Offsets) -> Offsets + Send + 'static) {
         self.lock().on_pre_commit = Some(Box::new(hook));
     }
 
-    pub fn delivered(&self) -> Vec<Delivery> {
+    pub(crate) fn delivered(&self) -> Vec<Delivery> {
         self.lock().delivered.clone()
     }
 
     /// What the worker offered for commit, each time.
-    pub fn commits_asked(&self) -> Vec<Offsets> {
+    pub(crate) fn commits_asked(&self) -> Vec<Offsets> {
         self.lock().commits_asked.clone()
     }
 
     /// The partitions that task has open.
-    pub fn open_by(&self, task: u32) -> BTreeSet<TopicPartition> {
+    pub(crate) fn open_by(&self, task: u32) -> BTreeSet<TopicPartition> {
         self.lock().open.get(&task).cloned().unwrap_or_default()
     }
 
@@ -161,7 +161,7 @@ impl SinkTask for ScriptedTask {
 }
 
 /// A sink task in this process, with its events.
-pub struct Running {
+pub(crate) struct Running {
     pub name: String,
     pub handle: TaskHandle,
     events: Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<TaskEvent>>>,
@@ -169,15 +169,15 @@ pub struct Running {
 
 impl Running {
     /// Starts task 0 of a connector with a name of its own.
-    pub fn start(kafka: &Kafka, script: &Script, config: &[(&str, &str)]) -> Result<Self> {
+    pub(crate) fn start(kafka: &Kafka, script: &Script, config: &[(&str, &str)]) -> Result<Self> {
         Self::start_as(&unique("scripted"), kafka, script, config)
     }
 
-    pub fn start_as(name: &str, kafka: &Kafka, script: &Script, config: &[(&str, &str)]) -> Result<Self> {
+    pub(crate) fn start_as(name: &str, kafka: &Kafka, script: &Script, config: &[(&str, &str)]) -> Result<Self> {
         Self::start_task(name, 0, kafka, script, config)
     }
 
-    pub fn start_task(name: &str, task: u32, kafka: &Kafka, script: &Script, config: &[(&str, &str)]) -> Result<Self> {
+    pub(crate) fn start_task(name: &str, task: u32, kafka: &Kafka, script: &Script, config: &[(&str, &str)]) -> Result<Self> {
         let mut registry = Registry::new();
         registry.extend([script.plugin()]);
         registry.extend(penstock::converters::plugins());
@@ -202,7 +202,7 @@ impl Running {
     }
 
     /// Waits for an event.
-    pub async fn event(&self, limit: Duration, wanted: impl Fn(&Event) -> bool) -> Result<Event> {
+    pub(crate) async fn event(&self, limit: Duration, wanted: impl Fn(&Event) -> bool) -> Result<Event> {
         let mut events = self.events.lock().await;
         let found = tokio::time::timeout(limit, async {
             loop {
@@ -218,7 +218,7 @@ impl Running {
     }
 
     /// Waits until the task fails; answers the trace.
-    pub async fn failure(&self, limit: Duration) -> Result<String> {
+    pub(crate) async fn failure(&self, limit: Duration) -> Result<String> {
         match self.event(limit, |event| matches!(event, Event::Failed { .. })).await? {
             Event::Failed { trace } => Ok(trace),
             other => bail!("not a failure: {other:?}"),
@@ -226,7 +226,7 @@ impl Running {
     }
 
     /// Stops the task; answers whether it ended cleanly by itself.
-    pub async fn stop(&self) -> bool {
+    pub(crate) async fn stop(&self) -> bool {
         self.handle.request_stop();
         self.event(Duration::from_secs(20), |event| *event == Event::Stopped).await.is_ok()
     }

@@ -119,7 +119,7 @@ pub(super) fn case(seed: u64) -> Case {
     let header = |chance: &mut Chance| {
         let name = chance.of(&["h1", "h2", "trace"]);
         let schema = chance.schema(0);
-        let value = chance.value(&schema, 0);
+        let value = chance.value(&schema);
         (name, Data::WithSchema(SchemaAndValue::new(schema, value)))
     };
     Case {
@@ -325,7 +325,7 @@ impl Chance {
             }
             _ => {
                 let schema = if whole { self.schema(0) } else { self.struct_schema(0) };
-                let value = self.value(&schema, 0);
+                let value = self.value(&schema);
                 Data::WithSchema(SchemaAndValue::new(schema, value))
             }
         }
@@ -411,25 +411,25 @@ impl Chance {
         }
     }
 
-    fn value(&mut self, schema: &SchemaRef, depth: u32) -> Value {
+    fn value(&mut self, schema: &SchemaRef) -> Value {
         if schema.optional && self.one_in(4) {
             return Value::Null;
         }
         let part = |schema: &Option<SchemaRef>| schema.clone().expect("arrays and maps have schemas inside");
         match schema.kind {
             Kind::Struct => {
-                let values = schema.fields.iter().map(|field| self.value(&field.schema, depth + 1)).collect();
+                let values = schema.fields.iter().map(|field| self.value(&field.schema)).collect();
                 Value::Struct(Struct::from_values(schema.clone(), values))
             }
             Kind::Array => {
                 let item = part(&schema.value);
-                Value::Array((0..self.0.random_range(0..3)).map(|_| self.value(&item, depth + 1)).collect())
+                Value::Array((0..self.0.random_range(0..3)).map(|_| self.value(&item)).collect())
             }
             Kind::Map => {
                 let item = part(&schema.value);
                 let mut map = Map::new();
                 for _ in 0..self.0.random_range(0..3) {
-                    map.insert(self.of(&FIELDS), self.value(&item, depth + 1));
+                    map.insert(self.of(&FIELDS), self.value(&item));
                 }
                 Value::Map(map)
             }

@@ -298,9 +298,8 @@ fn conform(value: Value, schema: &SchemaRef, known: &mut SchemaExtensions) -> Re
 
 /// `None` when the schema is of no logical type.
 fn conform_logical(value: &Value, schema: &SchemaRef) -> Result<Option<Value>, String> {
-    let logical = match schema.name.as_deref() {
-        Some(name @ (logical::DECIMAL | logical::DATE | logical::TIME | logical::TIMESTAMP)) => name,
-        _ => return Ok(None),
+    let Some(logical @ (logical::DECIMAL | logical::DATE | logical::TIME | logical::TIMESTAMP)) = schema.name.as_deref() else {
+        return Ok(None);
     };
     let wrong = || format!("{} does not fit a field of type {logical}", shown(value));
     Ok(Some(match (logical, value) {

@@ -27,7 +27,7 @@ impl Call {
     pub(super) fn topics(&self) -> NameColumn {
         let mut names: Vec<&Arc<str>> = Vec::new();
         let index = (0..self.len()).map(|row| index_of(&mut names, &self.record(row).topic)).collect();
-        NameColumn { names: names.iter().map(|name| name.to_string()).collect(), index }
+        NameColumn { names: names.iter().map(ToString::to_string).collect(), index }
     }
 
     pub(super) fn partitions(&self) -> Vec<i32> {

@@ -152,7 +152,7 @@ mod tests {
             .collect();
         let mut spans = vec![Span::MISSING; wanted.nodes()];
         scan(text.as_bytes(), &wanted, &mut spans).unwrap();
-        let out = splice(text.as_bytes(), &wanted, &spans, edits).unwrap_or_else(|e| e.into_bytes());
+        let out = splice(text.as_bytes(), &wanted, &spans, edits).unwrap_or_else(String::into_bytes);
         assert_eq!(String::from_utf8(out).unwrap(), expected, "{text}");
     }
 

@@ -89,7 +89,7 @@ fn temporal(text: &str) -> Option<SchemaAndValue> {
 
 fn number(decimal: BigDecimal) -> SchemaAndValue {
     let of = |kind, value| SchemaAndValue::new(Schema::new(kind), value);
-    if decimal.is_integer() && BigDecimal::from(decimal_to_long(&decimal)) == decimal {
+    if decimal.is_integer() && decimal == decimal_to_long(&decimal) {
         let long = decimal_to_long(&decimal);
         return if let Ok(n) = i8::try_from(long) {
             of(Kind::Int8, Value::Int8(n))

@@ -258,18 +258,18 @@ fn overrides_and_groups() {
         &[("consumer.override.group.id", "Consumer group test conflicts with Connect worker group test")],
     );
     let none = worker(&[("connector.client.config.override.policy", "None"), ("group.id", "connect-a")]);
-    let infos = infos(&config(&[("consumer.override.sasl.jaas.config", "secret"), ("consumer.override.group.id", "g")]), &none);
+    let refused = infos(&config(&[("consumer.override.sasl.jaas.config", "secret"), ("consumer.override.group.id", "g")]), &none);
     let expected =
         |setting: &str| format!("The 'None' policy does not allow '{setting}' to be overridden in the connector configuration.");
     assert_eq!(
-        errors(&infos),
+        errors(&refused),
         [
             ("consumer.override.group.id", expected("group.id").as_str()),
             ("consumer.override.sasl.jaas.config", expected("sasl.jaas.config").as_str())
         ]
     );
-    assert!(!serde_json::to_string(&infos).expect("json").contains("secret"));
-    let infos = super::tests::infos(&config(&[]), &none);
+    assert!(!serde_json::to_string(&refused).expect("json").contains("secret"));
+    let infos = infos(&config(&[]), &none);
     assert_eq!(
         errors(&infos),
         [("name", "Consumer group for sink connector named a conflicts with Connect worker group connect-a")]

@@ -87,10 +87,7 @@ impl Converter for AvroConverter {
 
     fn to_connect(&mut self, _topic: &str, wire: Option<&Bytes>) -> Result<Payload> {
         let Some(bytes) = wire else { return Ok(Payload::null()) };
-        let id = match get_bytes_result(Some(bytes)) {
-            BytesResult::Valid(id, _) => id,
-            _ => return Err(unframed(bytes)),
-        };
+        let BytesResult::Valid(id, _) = get_bytes_result(Some(bytes)) else { return Err(unframed(bytes)) };
         if self.last.as_ref().is_none_or(|(last, _)| *last != id) {
             self.last = Some((id, self.plans.get(&id)?.clone()));
         }

@@ -115,8 +115,8 @@ impl Report {
     /// The bars of the first release. Warm runs are compared: the last of each.
     fn print_bars(&self) {
         let cpu = |case: Case, system: System| {
-            let runs = self.runs.iter().filter(|run| run.case == case.name() && run.system == system.name());
-            runs.last().map(|run| run.cpu_us_per_record)
+            let mut runs = self.runs.iter().filter(|run| run.case == case.name() && run.system == system.name());
+            runs.next_back().map(|run| run.cpu_us_per_record)
         };
         let ours = |case| cpu(case, System::Penstock);
         let java = |case| [System::Java, System::JavaLean].into_iter().filter_map(|system| cpu(case, system)).reduce(f64::min);
