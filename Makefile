@@ -8,14 +8,16 @@
 
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/penstock/target
 # One selection of packages for all targets: with another one, cargo picks other features and compiles dependencies twice.
-CARGO_BUILD = cargo build --release --workspace
+CARGO_BUILD = $(OWN_JOBS) cargo build --release --workspace
+# Cargo counts its jobs itself: those of a `make -j` around it are for whole targets.
+OWN_JOBS = env -u MAKEFLAGS
 RELEASE = $(CARGO_TARGET_DIR)/release
 # Integration tests start servers: more at once than cores only makes them wait for each other.
 TEST_THREADS ?= 2
 # Workspaces of their own, since they are built for another target.
 GUESTS = $(patsubst %/Cargo.toml,%,$(wildcard tests/guests/Cargo.toml examples/retail/transform/Cargo.toml))
 
-.PHONY: build test demo bench setup guests fmt fmt-check lint clean
+.PHONY: build test demo bench ready setup guests fmt fmt-check lint clean
 
 build: ground-build
 	$(CARGO_BUILD) --bin penstock
@@ -24,18 +26,22 @@ build: ground-build
 
 # A failing test shows its message and the servers' logs; backtraces through the async machinery would bury both.
 test: export RUST_BACKTRACE = 0
-test: fmt-check setup guests build
+test: fmt-check ready
 	cargo test --release --workspace --no-fail-fast -- --test-threads=$(TEST_THREADS)
 
-demo: setup guests build
+demo: ready
 	$(CARGO_BUILD) --bin demo
 	$(RELEASE)/demo $(if $(KEEP),--keep) $(ARGS)
 
-bench: setup guests build
+bench: ready
 	$(CARGO_BUILD) --bin bench
 	$(RELEASE)/bench $(ARGS)
 
-setup:
+# What is fetched comes in beside the compiler: on a fresh machine that saves the time of the one or the other.
+ready:
+	@$(MAKE) --no-print-directory -j2 setup build guests
+
+setup: ground-build
 	@tests/ground/setup.sh
 
 .PHONY: ground-build
@@ -44,7 +50,7 @@ ground-build:
 
 # The components of the tests and of the retail example.
 guests: ground-build
-	@for guest in $(GUESTS); do plugins/guest/build.sh $$guest $(CARGO_TARGET_DIR)/components || exit 1; done
+	@for guest in $(GUESTS); do $(OWN_JOBS) plugins/guest/build.sh $$guest $(CARGO_TARGET_DIR)/components || exit 1; done
 
 fmt:
 	cargo fmt --all
