@@ -1,15 +1,19 @@
 //! What is logged, and how: set at the start, changed by logger over REST (KIP-495).
 
+mod json;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::Utc;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
 
+use self::json::JsonLine;
 use crate::config::LogFormat;
 
 /// The loggers of this worker. Cheap to clone.
@@ -57,7 +61,7 @@ pub fn start(format: LogFormat) -> Loggers {
     let (filter, handle) = reload::Layer::new(targets(&loggers));
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let layer = match format {
-        LogFormat::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
+        LogFormat::Json => layer.fmt_fields(JsonFields::new()).event_format(JsonLine).with_filter(filter).boxed(),
         LogFormat::Text => layer.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).with_filter(filter).boxed(),
     };
     // In tests several workers share a process: the first one's subscriber stays.

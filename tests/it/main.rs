@@ -3,6 +3,7 @@
 mod bad_input;
 mod ground;
 mod kill;
+mod metrics;
 mod sink;
 mod kafka;
 mod plugins;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -139,6 +140,21 @@ impl Builder {
         java.until_ready().await?;
         Ok(java)
     }
+}
+
+/// What Java's worker knows by heart, line by line and part by part: see `tests/ground/java/connect-oracle`.
+pub fn oracle() -> Vec<Vec<String>> {
+    let lib = ground::part("connect").expect("Java Connect is installed").join("lib/*");
+    let source = ground::tree().join("tests/ground/java/connect-oracle/ConnectOracle.java");
+    let asked = Command::new("java")
+        .args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"])
+        .arg(lib)
+        .arg(source)
+        .output();
+    let asked = asked.expect("java runs");
+    assert!(asked.status.success(), "the oracle failed: {}", String::from_utf8_lossy(&asked.stderr));
+    let text = String::from_utf8(asked.stdout).expect("the oracle speaks UTF-8");
+    text.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect()
 }
 
 /// What every distributed worker needs, with topics and a group of its own.

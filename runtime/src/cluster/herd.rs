@@ -16,6 +16,7 @@ use super::stage::Stages;
 use super::starter::Starter;
 use super::units::{UnitEvent, Units};
 use super::writer::{Reply, Write};
+use crate::metrics::Metrics;
 use crate::store::Position;
 use crate::store::config::{ConfigState, Event, TargetState};
 use crate::store::status::{State, Status, StatusStore};
@@ -36,6 +37,7 @@ pub(super) struct Herd {
     pub(super) generation: i32,
     pub(super) configs: watch::Sender<Arc<ConfigState>>,
     statuses: StatusStore,
+    metrics: Metrics,
     pub(super) starter: Arc<dyn Starter>,
     units: Units,
     happenings: mpsc::UnboundedSender<UnitEvent>,
@@ -58,6 +60,7 @@ impl Herd {
             generation: -1,
             configs,
             statuses: shared.statuses.clone(),
+            metrics: shared.metrics.clone(),
             starter: shared.starter.clone(),
             units: Units::new(shared.starter.clone(), grace, happenings.clone()),
             happenings,
@@ -140,9 +143,15 @@ impl Herd {
     /// It cannot go on.
     pub(super) fn role(&mut self, role: Role) -> Result<()> {
         match role {
-            Role::Leading { generation } => self.generation = generation,
+            Role::Leading { generation } => {
+                self.generation = generation;
+                self.metrics.rebalance_ended(generation.into(), &self.worker_id);
+            }
             // Nothing may be written until this worker leads again; what runs goes on, fenced in the data plane if need be.
-            Role::Lost | Role::Joining => tracing::warn!("this worker has lost its place in the group; waiting to get it back"),
+            Role::Lost | Role::Joining => {
+                self.metrics.rebalance_began();
+                tracing::warn!("this worker has lost its place in the group; waiting to get it back");
+            }
             Role::Following => {
                 return Err(Error::config(
                     "another worker has taken over the group: one worker for each group.id in this version, so this one ends",
@@ -180,6 +189,9 @@ impl Herd {
     fn planned(&mut self, name: Arc<str>, launch: i64, outcome: Result<Vec<Arc<Props>>>) {
         let unit = Unit::Connector(name.clone());
         let Some(state) = self.units.state_of(&unit, launch) else { return };
+        if self.units.is_first_plan(&unit) {
+            self.metrics.connector_started(outcome.is_ok());
+        }
         let tasks = match outcome {
             Ok(tasks) => tasks,
             Err(error) => {

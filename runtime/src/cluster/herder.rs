@@ -16,8 +16,9 @@ use super::stage::Stages;
 use super::starter::{PluginStarter, Starter};
 use super::view::{ConfigPatch, ConnectorInfo, ConnectorOffset, ConnectorStatus, TargetState, TaskInfo, TaskStatus};
 use super::writer::{Reply, Write};
-use super::{answers, progress};
+use super::{answers, observed, progress};
 use crate::config::WorkerConfig;
+use crate::metrics::Metrics;
 use crate::store::config::ConfigState;
 use crate::store::status::StatusStore;
 use crate::store::{Clients, TopicSpec, internal_topics};
@@ -50,6 +51,7 @@ pub(super) struct Shared {
     pub(super) starter: Arc<dyn Starter>,
     pub(super) clients: Clients,
     pub(super) offset_topic: String,
+    pub(super) metrics: Metrics,
 }
 
 /// What a worker's share of the cluster is started from.
@@ -61,6 +63,7 @@ pub struct Setup {
     /// `task.shutdown.graceful.timeout.ms`.
     pub shutdown_timeout: Duration,
     pub starter: Arc<dyn Starter>,
+    pub metrics: Metrics,
 }
 
 /// The loop behind a [`Herder`]. Dropping it lets it run on; [`stop`](Self::stop) ends it.
@@ -74,6 +77,7 @@ impl Setup {
     #[must_use]
     pub fn new(worker: Arc<WorkerConfig>, registry: Arc<Registry>, worker_id: &str) -> Self {
         let clients = Clients::new(&worker);
+        let metrics = Metrics::new(worker.metric_windows);
         Self {
             topics: internal_topics(&worker),
             membership: Membership {
@@ -86,7 +90,8 @@ impl Setup {
             },
             clients,
             shutdown_timeout: worker.shutdown_timeout,
-            starter: Arc::new(PluginStarter { registry, worker }),
+            starter: Arc::new(PluginStarter { registry, worker, metrics: metrics.clone() }),
+            metrics,
         }
     }
 
@@ -109,6 +114,7 @@ impl Setup {
             starter: self.starter.clone(),
             clients: self.clients.clone(),
             offset_topic: self.topics[2].topic.name.clone(),
+            metrics: self.metrics.clone(),
         });
         let event_loop = EventLoop::new(self, &shared, configs, readies, asked, written);
         let herder = Herder::new(shared);
@@ -171,6 +177,12 @@ impl Herder {
     #[must_use]
     pub fn statuses(&self) -> &StatusStore {
         &self.shared.statuses
+    }
+
+    /// The page that Prometheus reads.
+    #[must_use]
+    pub fn metrics_page(&self) -> String {
+        observed::page(&self.shared)
     }
 
     /// Answers when the loop has gone round once.

@@ -11,6 +11,7 @@ mod answers;
 mod writer;
 mod units;
 mod progress;
+mod observed;
 mod herd;
 mod event_loop;
 pub mod herder;

@@ -11,7 +11,8 @@ use super::error::{HerderError, Result as HerderResult};
 use super::view::ConnectorType;
 use crate::config::validate::{CONNECTORS, find_connector};
 use crate::config::{ConnectorConfig, WorkerConfig, validate};
-use crate::task::{TaskEvent, TaskHandle, TaskSpec, start_sink};
+use crate::metrics::Metrics;
+use crate::task::{TaskEvent, TaskHandle, TaskSpec, about, start_sink};
 
 /// Makes things run. The herder decides what, so it can be tested with one that starts nothing.
 #[async_trait]
@@ -33,6 +34,8 @@ pub trait Starter: Send + Sync + 'static {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Description {
     pub kind: ConnectorType,
+    /// In full, when it is known here.
+    pub class: Option<String>,
     pub version: Option<String>,
 }
 
@@ -72,6 +75,7 @@ impl StartedTask for TaskHandle {
 pub struct PluginStarter {
     pub registry: Arc<Registry>,
     pub worker: Arc<WorkerConfig>,
+    pub metrics: Metrics,
 }
 
 #[async_trait]
@@ -81,6 +85,7 @@ impl Starter for PluginStarter {
         let plugin = self.registry.find(CONNECTORS, class);
         Description {
             kind: plugin.map(|plugin| plugin.kind()).into(),
+            class: plugin.map(|plugin| plugin.class.clone()),
             version: plugin.map(|plugin| plugin.version.clone()).filter(|version| !version.is_empty()),
         }
     }
@@ -105,15 +110,27 @@ impl Starter for PluginStarter {
     }
 
     fn start(&self, launch: Launch, events: mpsc::UnboundedSender<TaskEvent>) -> Result<Box<dyn StartedTask>> {
+        let started = self.start_task(launch, events);
+        if started.is_err() {
+            self.metrics.task_not_made();
+        }
+        started
+    }
+}
+
+impl PluginStarter {
+    fn start_task(&self, launch: Launch, events: mpsc::UnboundedSender<TaskEvent>) -> Result<Box<dyn StartedTask>> {
         let connector = ConnectorConfig::new(&launch.connector, &self.registry, &self.worker)?;
         if connector.plugin.kind() != PluginKind::Sink {
             return Err(Error::config(format!("{} is not a sink, and nothing else runs here yet", connector.plugin.class)));
         }
+        let props = self.worker.providers.resolve(&launch.task)?;
         let spec = TaskSpec {
+            metrics: self.metrics.task(launch.id.clone(), about(&launch.id, &connector, &props)),
             id: launch.id,
             revision: launch.launch,
             connector: Arc::new(connector),
-            props: self.worker.providers.resolve(&launch.task)?,
+            props,
             paused: launch.paused,
             commit_interval: self.worker.offset_flush_interval,
             commit_timeout: self.worker.offset_flush_timeout,

@@ -18,6 +18,7 @@ use super::starter::{Description, Launch, StartedTask, Starter};
 use super::view::{ConnectorStatus, ConnectorType, TargetState};
 use super::writer::{Append, Writer};
 use crate::config::WorkerConfig;
+use crate::metrics::Metrics;
 use crate::store::config::{ConfigState, Event, Record};
 use crate::store::status::{State, StatusStore};
 use crate::store::{Clients, Position};
@@ -45,7 +46,7 @@ impl Starter for Fake {
     fn describe(&self, props: &Props) -> Description {
         let known = props.get("connector.class").is_some_and(|class| class == "Known");
         let kind = if known { ConnectorType::Sink } else { ConnectorType::Unknown };
-        Description { kind, version: known.then(|| "1.0".to_owned()) }
+        Description { kind, class: None, version: known.then(|| "1.0".to_owned()) }
     }
 
     async fn validate(&self, props: &Props) -> HerderResult<()> {
@@ -163,6 +164,7 @@ impl Cluster {
             starter: starter.clone(),
             clients: Clients::new(&worker),
             offset_topic: "offsets".into(),
+            metrics: Metrics::default(),
         });
         let writer = Writer {
             topic: topic.clone(),

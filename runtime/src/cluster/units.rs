@@ -50,6 +50,8 @@ pub(super) struct Units {
 struct Live {
     launch: i64,
     running: Running,
+    /// A connector that has planned its tasks once has started.
+    has_planned: bool,
     task: Option<Box<dyn StartedTask>>,
 }
 
@@ -77,6 +79,11 @@ impl Units {
     pub(super) fn state_of(&self, unit: &Unit, launch: i64) -> Option<TargetState> {
         let live = self.live.get(unit).filter(|live| live.launch == launch && live.running.phase != Phase::Stopping);
         live.map(|live| live.running.state)
+    }
+
+    /// Whether a connector has planned its tasks for the first time since it was started.
+    pub(super) fn is_first_plan(&mut self, unit: &Unit) -> bool {
+        self.live.get_mut(unit).is_some_and(|live| !std::mem::replace(&mut live.has_planned, true))
     }
 
     /// Notes that a unit has failed; `false` when that is old news.
@@ -125,7 +132,7 @@ impl Units {
         self.launches += 1;
         let launch = self.launches;
         let running = Running { revision: desired.revision, state: desired.state, phase: Phase::Live };
-        self.live.insert(unit.clone(), Live { launch, running, task: None });
+        self.live.insert(unit.clone(), Live { launch, running, has_planned: false, task: None });
         match unit {
             Unit::Connector(name) => {
                 self.plan(name, launch, config);

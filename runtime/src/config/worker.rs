@@ -12,6 +12,7 @@ use super::overrides::OverridePolicy;
 use super::properties;
 use super::provider::Providers;
 use super::worker_keys::{self, Effect};
+use crate::metrics::Windows;
 
 /// What the worker's own parts need to know. Made once, at the start.
 #[derive(Clone, Debug)]
@@ -38,6 +39,8 @@ pub struct WorkerConfig {
     pub providers: Providers,
     pub clients: ClientConfig,
     pub log_format: LogFormat,
+    /// `metrics.num.samples`, `metrics.sample.window.ms`.
+    pub metric_windows: Windows,
     /// Threads of the runtime.
     pub threads: usize,
     /// Settings that change nothing here or are not known, each with the reason: to be logged once.
@@ -155,6 +158,10 @@ impl WorkerConfig {
             providers,
             clients: clients(&props),
             log_format: if parsed.string("penstock.log.format") == "json" { LogFormat::Json } else { LogFormat::Text },
+            metric_windows: Windows {
+                samples: parsed.number("metrics.num.samples"),
+                window: parsed.millis("metrics.sample.window.ms"),
+            },
             threads: parsed
                 .text("penstock.worker.threads")
                 .map_or_else(default_threads, |_| parsed.number("penstock.worker.threads")),

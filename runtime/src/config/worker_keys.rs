@@ -24,7 +24,7 @@ const REQUIRED: Option<&str> = None;
 const NULL: Option<&str> = Some("\0null");
 
 const JVM: Effect = Effect::None("it names a Java class or a feature of the JVM");
-const METRICS: Effect = Effect::None("metrics are counters here, without samples or reporters");
+const METRICS: Effect = Effect::None("metrics are all kept, and Prometheus reads them at /metrics");
 const LATER: Effect = Effect::None("this worker is a cluster of one: there are no others yet to wait for or to talk to");
 const SOURCES: Effect = Effect::None("there are no source connectors yet");
 const HTTP: Effect = Effect::None("this part of the HTTP server is not there yet");
@@ -150,10 +150,10 @@ const WORKER: &[Row] = &[
     Row("key.converter.plugin.version", Text, NULL, Any, Effect::None("each converter is there in one version"), "The version of the key converter."),
     Row("value.converter.plugin.version", Text, NULL, Any, Effect::None("each converter is there in one version"), "The version of the value converter."),
     Row("header.converter.plugin.version", Text, NULL, Any, Effect::None("each converter is there in one version"), "The version of the header converter."),
-    Row("metric.reporters", List, Some(""), Any, METRICS, "Who is told of metrics."),
-    Row("metrics.num.samples", Int, Some("2"), Min(1.0), METRICS, "Samples of a metric."),
+    Row("metric.reporters", List, Some(""), Any, JVM, "Who is told of metrics; Prometheus reads them at /metrics."),
+    Row("metrics.num.samples", Int, Some("2"), Min(1.0), Works, "Windows of time that averages, maxima and rates are taken over."),
     Row("metrics.recording.level", Text, Some("INFO"), OneOf(&["INFO", "DEBUG", "TRACE"]), METRICS, "Which metrics are kept."),
-    Row("metrics.sample.window.ms", Long, Some("30000"), Min(0.0), METRICS, "The time of a sample."),
+    Row("metrics.sample.window.ms", Long, Some("30000"), Min(0.0), Works, "How long such a window is."),
     Row("ssl.client.auth", Text, Some("none"), OneOf(&["required", "requested", "none"]), HTTP, "Whether HTTPS clients show certificates."),
 ];
 

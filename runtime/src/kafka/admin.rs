@@ -41,7 +41,7 @@ impl Admin {
     pub fn new(settings: AdminSettings) -> Result<Self> {
         let inner = settings
             .client
-            .create_with_context(Told { who: settings.who.clone() })
+            .create_with_context(Told::new(&settings.who))
             .map_err(|e| Error::config(format!("start a Kafka admin client for {}", settings.who)).with_source(e))?;
         Ok(Self { who: settings.who.into(), inner: Arc::new(inner), timeout: settings.api_timeout })
     }

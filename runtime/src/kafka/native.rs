@@ -47,6 +47,8 @@ unsafe impl Sync for Handle {}
 /// The callbacks' side.
 pub(super) struct Shared {
     who: String,
+    /// In which the client was made: its lines belong there, too.
+    span: tracing::Span,
     signals: Mutex<VecDeque<Signal>>,
     /// Set when the consumer closes: from then on revocations are answered at once.
     closing: AtomicBool,
@@ -65,6 +67,7 @@ impl Handle {
     pub(super) fn new(who: &str, config: &ClientConfig) -> Outcome<Self> {
         let shared = Arc::new(Shared {
             who: who.to_owned(),
+            span: tracing::Span::current(),
             signals: Mutex::default(),
             closing: AtomicBool::new(false),
             nonempty: Notify::new(),
@@ -444,8 +447,8 @@ unsafe extern "C" fn on_log(client: *const rd::rd_kafka_t, level: c_int, facilit
     // SAFETY: librdkafka's texts are valid during the call, and so is the opaque, where there is one.
     unsafe {
         let shared = rd::rd_kafka_opaque(client).cast_const().cast::<Shared>();
-        let who = shared.as_ref().map_or("", |s| s.who.as_str());
-        log(who, level, &text(facility), &text(line));
+        let Some(shared) = shared.as_ref() else { return };
+        shared.span.in_scope(|| log(&shared.who, level, &text(facility), &text(line)));
     }
 }
 

@@ -58,7 +58,7 @@ impl Producer {
     pub fn new(settings: ProducerSettings) -> Result<Self> {
         let inner = settings
             .client
-            .create_with_context(Told { who: settings.who.clone() })
+            .create_with_context(Told::new(&settings.who))
             .map_err(|e| Error::config(format!("start a Kafka producer for {}", settings.who)).with_source(e))?;
         Ok(Self { who: settings.who.into(), inner, max_block: settings.max_block })
     }
@@ -174,15 +174,24 @@ fn delivery_error(who: &str, topic: &str, error: KafkaError) -> Error {
 /// Where a producer's or an admin client's own words go.
 #[derive(Clone)]
 pub(super) struct Told {
-    pub(super) who: String,
+    who: String,
+    /// In which the client was made: its lines belong there, too.
+    span: tracing::Span,
+}
+
+impl Told {
+    pub(super) fn new(who: &str) -> Self {
+        Self { who: who.to_owned(), span: tracing::Span::current() }
+    }
 }
 
 impl ClientContext for Told {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        super::native::log(&self.who, level as i32, facility, line);
+        self.span.in_scope(|| super::native::log(&self.who, level as i32, facility, line));
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        let _entered = self.span.enter();
         let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
         match trouble::of_consumer(code, reason, "", None, reason) {
             Trouble::Fails(error) => tracing::error!(who = self.who, "{error:#}"),

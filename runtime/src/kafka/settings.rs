@@ -247,7 +247,7 @@ const RULES: &[(&str, &[Kind], Rule)] = &[
     ("bootstrap.controllers", &[Admin], NoEffect("brokers are asked: set bootstrap.servers")),
     // What only a JVM has.
     ("interceptor.classes", ALL, NoEffect("Java classes cannot be loaded")),
-    ("metric.reporters", ALL, NoEffect("Java classes cannot be loaded; metrics are at /admin/metrics")),
+    ("metric.reporters", ALL, NoEffect("Java classes cannot be loaded; metrics are at /metrics")),
     ("metrics.num.samples", ALL, Quiet),
     ("metrics.recording.level", ALL, Quiet),
     ("metrics.sample.window.ms", ALL, Quiet),

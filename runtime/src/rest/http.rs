@@ -12,9 +12,7 @@ use crate::config::RestConfig;
 
 /// Puts a server's manners around the routes.
 pub(super) fn wrap(routes: Router, config: &RestConfig) -> Router {
-    // For paths that there are: another one is 404 whatever the client takes.
-    let routes =
-        routes.route_layer(middleware::from_fn(acceptable)).fallback(|| async { ApiError::of_http(StatusCode::NOT_FOUND) });
+    let routes = routes.fallback(|| async { ApiError::of_http(StatusCode::NOT_FOUND) });
     // Around the router, not in it: a router matches paths, and names the allowed methods, outside of its own layers.
     let around = Router::new()
         .fallback_service(routes)
@@ -25,6 +23,11 @@ pub(super) fn wrap(routes: Router, config: &RestConfig) -> Router {
         Some(cors) => around.layer(cors),
         None => around,
     }
+}
+
+/// Refuses clients that take no JSON. For paths that there are: another one is 404 whatever the client takes.
+pub(super) fn json_only<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> {
+    routes.route_layer(middleware::from_fn(acceptable))
 }
 
 /// `/connectors/` is `/connectors`.

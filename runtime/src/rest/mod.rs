@@ -5,6 +5,7 @@ pub mod body;
 mod connectors;
 mod plugins;
 mod admin;
+mod metrics;
 mod http;
 
 use std::sync::{Arc, OnceLock};
@@ -52,5 +53,7 @@ pub fn router(rest: Rest, paths: Paths) -> Router {
     if paths != Paths::Public {
         router = router.merge(admin::loggers());
     }
+    // Wherever REST is: whoever scrapes may reach only one of the listeners.
+    let router = http::json_only(router).merge(metrics::routes());
     http::wrap(router.layer(DefaultBodyLimit::max(BODY_BYTES_MAX)).with_state(rest), &worker.rest)
 }

@@ -62,8 +62,7 @@ impl ErrorHandler {
     /// # Errors
     /// `Fatal` when `errors.tolerance` does not allow it. The dead letter is to be sent even then, as in Java.
     pub fn give_up(&self, raw: &RawRecord, failure: &Failure) -> (Option<DeadLetter>, Result<(), Error>) {
-        self.metrics.failures.add(1);
-        self.metrics.errors.add(1);
+        self.metrics.record_failed();
         if self.policy.log {
             self.log(raw, failure);
         }
@@ -101,7 +100,7 @@ impl ErrorHandler {
         if self.policy.log_messages {
             message.push_str(&consumed_record(raw));
         }
-        tracing::error!(connector = %self.task.connector, task = self.task.task, error = %format!("{:#}", failure.error), "{message}.");
+        tracing::error!(error = %format!("{:#}", failure.error), "{message}.");
     }
 
     fn dead_letter(&self, raw: &RawRecord, failure: &Failure, context_headers: bool) -> DeadLetter {
@@ -180,6 +179,7 @@ pub fn put_failure(class: &Arc<str>, error: Error) -> Failure {
 mod tests {
     use super::*;
     use crate::config::DeadLetters;
+    use crate::metrics::{About, Metrics};
 
     fn handler(tolerance: Tolerance, retry_timeout: Option<Duration>) -> ErrorHandler {
         let policy = ErrorPolicy {
@@ -190,7 +190,9 @@ mod tests {
             log_messages: false,
             dead_letters: Some(DeadLetters { topic: "dead".into(), replication_factor: 1, context_headers: true }),
         };
-        ErrorHandler::new(TaskId { connector: "orders".into(), task: 0 }, policy, Arc::default())
+        let task = TaskId { connector: "orders".into(), task: 0 };
+        let metrics = Metrics::default().task(task.clone(), About::default());
+        ErrorHandler::new(task, policy, metrics)
     }
 
     fn raw() -> RawRecord {

@@ -11,7 +11,9 @@ pub mod errors;
 pub mod pipeline;
 pub mod dead_letters;
 pub mod unit;
+mod about;
 pub mod sink;
 
+pub use about::about;
 pub use sink::start as start_sink;
 pub use unit::{Event, TaskEvent, TaskHandle, TaskSpec, Wanted};

@@ -74,17 +74,27 @@ impl Pipeline {
     /// # Errors
     /// Only what fails the task, e.g. a plugin that cannot be started again.
     pub async fn run(&mut self, raws: &[RawRecord]) -> Result<Batch> {
+        let mut batch = self.convert_batch(raws).await;
+        self.transform(&mut batch).await?;
+        Ok(batch)
+    }
+
+    /// The first half of [`run`](Self::run).
+    pub async fn convert_batch(&mut self, raws: &[RawRecord]) -> Batch {
         self.key.prefetch(raws, Part::Key).await;
         self.value.prefetch(raws, Part::Value).await;
         let mut batch = Batch::with_capacity(raws.len());
         for (index, raw) in raws.iter().enumerate() {
             batch.push_row(self.convert(raw, index as u32));
         }
-        self.transform(&mut batch).await?;
-        Ok(batch)
+        batch
     }
 
-    async fn transform(&mut self, batch: &mut Batch) -> Result<()> {
+    /// The second half of [`run`](Self::run).
+    ///
+    /// # Errors
+    /// As for it.
+    pub async fn transform(&mut self, batch: &mut Batch) -> Result<()> {
         for step in &mut self.steps {
             for row in batch.rows_mut() {
                 row.selected = true;

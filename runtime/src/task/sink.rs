@@ -10,27 +10,28 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use super::dead_letters::DeadLetterSender;
+use super::about::client_id;
 use super::errors::{ErrorHandler, put_failure};
 use super::pipeline::Pipeline;
 use super::unit::{self, Event, Reporter, TaskEvent, TaskHandle, TaskSpec, Wanted};
 use crate::kafka::consumer::{Consumer, Departure, Polled};
 use crate::kafka::settings;
-use crate::metrics::SinkTaskMetrics;
+use crate::metrics::{ActiveRecords, CommitOutcome, SinkTaskMetrics, Stage};
 
 /// How long a batch waits that the connector refused for now, unless the connector says so itself.
 const PUT_RETRY_DEFAULT: Duration = Duration::from_secs(1);
 /// How often a connector is asked to open partitions before the task fails, and the wait between.
 const OPEN_ATTEMPTS_MAX: u32 = 30;
 const OPEN_RETRY: Duration = Duration::from_secs(1);
+/// How often the records under way are counted, which takes a look at every partition.
+const ACTIVE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Starts a sink task; what becomes of it goes to `events`.
 #[must_use]
 pub fn start(spec: TaskSpec, events: mpsc::UnboundedSender<TaskEvent>) -> TaskHandle {
-    let metrics = Arc::<SinkTaskMetrics>::default();
     let kept = spec.clone();
-    let counted = metrics.clone();
-    unit::supervise(&kept, metrics, events, move |wanted, reporter| async move {
-        let mut task = SinkLoop::start(spec, counted, wanted.clone()).await?;
+    unit::supervise(&kept, events, move |wanted, reporter| async move {
+        let mut task = SinkLoop::start(spec, wanted.clone()).await?;
         let outcome = task.run(wanted, &reporter).await;
         let ended = task.end(outcome.is_ok()).await;
         outcome.and(ended)
@@ -54,6 +55,8 @@ struct SinkLoop {
     put: Offsets,
     /// What was committed last, to commit only what is new.
     committed: Offsets,
+    /// Where delivery began, for partitions of which nothing is committed yet.
+    began_at: Offsets,
     in_flight: Option<InFlight>,
     /// What the connector asked for in its last call.
     seek: Offsets,
@@ -62,6 +65,7 @@ struct SinkLoop {
     holding: bool,
     last_commit: Instant,
     last_put: Instant,
+    last_count: Instant,
 }
 
 /// A batch between fetch and delivery. Nothing else is fetched meanwhile, so order within a partition holds.
@@ -82,7 +86,7 @@ enum InFlightStage {
 }
 
 impl SinkLoop {
-    async fn start(spec: TaskSpec, metrics: Arc<SinkTaskMetrics>, wanted: watch::Receiver<Wanted>) -> Result<Self> {
+    async fn start(spec: TaskSpec, wanted: watch::Receiver<Wanted>) -> Result<Self> {
         let config = &spec.connector;
         let Constructor::Sink(make) = &config.plugin.construct else {
             return Err(Error::config(format!("connector.class {} is no sink", config.plugin.class)));
@@ -95,23 +99,25 @@ impl SinkLoop {
         let settings = settings::consumer(&format!("task {}", spec.id), &consumer_props(&spec))?;
         let consumer = Consumer::new(settings, config.topics.clone())?;
         Ok(Self {
-            errors: ErrorHandler::new(spec.id.clone(), config.errors.clone(), metrics.clone()),
+            errors: ErrorHandler::new(spec.id.clone(), config.errors.clone(), spec.metrics.clone()),
             consumer,
             pipeline,
             dead_letters,
             task,
             context,
-            metrics,
+            metrics: spec.metrics.clone(),
             wanted,
             open: BTreeSet::new(),
             put: Offsets::new(),
             committed: Offsets::new(),
+            began_at: Offsets::new(),
             in_flight: None,
             seek: Offsets::new(),
             commit_soon: false,
             holding: false,
             last_commit: Instant::now(),
             last_put: Instant::now(),
+            last_count: Instant::now(),
             spec,
         })
     }
@@ -130,18 +136,19 @@ impl SinkLoop {
             }
             self.hold_or_release(now == Wanted::Paused)?;
             let wait = self.poll_wait(now == Wanted::Paused);
+            let asked = Instant::now();
             tokio::select! {
                 biased;
                 changed = wanted.changed() => changed.map_err(|_| Error::fatal("the worker dropped this task"))?,
-                polled = self.consumer.poll(wait) => self.step(polled?, now == Wanted::Paused).await?,
+                polled = self.consumer.poll(wait) => self.step(polled?, now == Wanted::Paused, asked.elapsed()).await?,
             }
         }
     }
 
     /// One turn: take what the consumer has, move the batch in flight on, commit when it is time.
-    async fn step(&mut self, polled: Polled, paused: bool) -> Result<()> {
+    async fn step(&mut self, polled: Polled, paused: bool, took: Duration) -> Result<()> {
         match polled {
-            Polled::Records(raws) => self.fetched(raws).await?,
+            Polled::Records(raws) => self.fetched(raws, took).await?,
             Polled::Assigned(partitions) => self.opened(partitions).await?,
             Polled::Revoked(partitions) => self.closed(&partitions, false).await?,
             Polled::Lost(partitions) => self.closed(&partitions, true).await?,
@@ -152,13 +159,20 @@ impl SinkLoop {
         } else if !paused && !self.open.is_empty() && self.last_put.elapsed() >= PUT_INTERVAL_MAX {
             self.put_nothing().await?;
         }
-        self.commit_if_due().await
+        self.commit_if_due().await?;
+        self.count_active();
+        Ok(())
     }
 
-    async fn fetched(&mut self, raws: Arc<Vec<RawRecord>>) -> Result<()> {
-        self.metrics.read.add(raws.len());
-        let batch = self.pipeline.run(&raws).await?;
+    async fn fetched(&mut self, raws: Arc<Vec<RawRecord>>, took: Duration) -> Result<()> {
+        self.metrics.fetched(raws.len(), took);
+        let fetched = Instant::now();
+        let mut batch = self.pipeline.convert_batch(&raws).await;
+        let converted = Instant::now();
+        self.pipeline.transform(&mut batch).await?;
         let now = Instant::now();
+        self.metrics.stage(Stage::Convert, converted - fetched);
+        self.metrics.stage(Stage::Transform, now - converted);
         let stage = InFlightStage::Settling(batch);
         self.in_flight = Some(InFlight { raws, stage, next_at: now, attempt: 0, since: now });
         Ok(())
@@ -260,18 +274,21 @@ impl SinkLoop {
     async fn deliver(&mut self, records: &[SinkRecord]) -> Result<Option<Duration>> {
         self.last_put = Instant::now();
         let outcome = self.task.put(records).await;
+        if !records.is_empty() {
+            self.metrics.put(self.last_put.elapsed());
+        }
         let retry_after = self.serve_requests().await?;
         match outcome {
             Ok(()) => {
-                self.metrics.sent.add(records.len());
+                self.metrics.sent(records.len());
                 Ok(None)
             }
             Err(error) if error.kind() == ErrorKind::Retriable => {
                 self.metrics.retries.add(1);
                 let wait = retry_after.unwrap_or(PUT_RETRY_DEFAULT);
                 tracing::warn!(
-                    connector = %self.spec.id.connector, task = self.spec.id.task, retry_in_ms = wait.as_millis() as u64,
-                    error = %format!("{error:#}"), "the connector cannot take records now: trying the same batch again"
+                    retry_in_ms = wait.as_millis() as u64, error = %format!("{error:#}"),
+                    "the connector cannot take records now: trying the same batch again"
                 );
                 Ok(Some(wait))
             }
@@ -320,7 +337,9 @@ impl SinkLoop {
         for run in raws.chunk_by(|a, b| a.partition == b.partition && Arc::ptr_eq(&a.topic, &b.topic)) {
             let last = &run[run.len() - 1];
             let partition = TopicPartition { topic: last.topic.clone(), partition: last.partition };
-            self.put.insert(partition, last.offset + 1);
+            if self.put.insert(partition.clone(), last.offset + 1).is_none() {
+                self.began_at.insert(partition, run[0].offset);
+            }
         }
     }
 
@@ -357,6 +376,7 @@ impl SinkLoop {
             self.open.remove(partition);
             self.put.remove(partition);
             self.committed.remove(partition);
+            self.began_at.remove(partition);
         }
         self.consumer.release()
     }
@@ -392,9 +412,10 @@ impl SinkLoop {
         if put.is_empty() {
             return Ok(());
         }
+        let began = Instant::now();
         let durable = match self.task.pre_commit(&put).await {
             Ok(durable) => durable,
-            Err(error) if error.kind() == ErrorKind::Retriable => return Ok(self.skip_commit(&error)),
+            Err(error) if error.kind() == ErrorKind::Retriable => return Ok(self.skip_commit(&error, began)),
             Err(error) => return Err(error.context(format!("pre-commit offsets of task {}", self.spec.id))),
         };
         self.serve_requests().await?;
@@ -410,24 +431,48 @@ impl SinkLoop {
         if news.is_empty() {
             return Ok(());
         }
-        let committed = tokio::time::timeout(self.spec.commit_timeout, self.consumer.commit(&news)).await;
-        match committed.unwrap_or_else(|_| Err(Error::retriable("brokers did not answer within offset.flush.timeout.ms"))) {
-            Ok(()) => {
-                self.metrics.commits.add(1);
+        match tokio::time::timeout(self.spec.commit_timeout, self.consumer.commit(&news)).await {
+            Ok(Ok(())) => {
+                self.metrics.committed(CommitOutcome::Done, began.elapsed());
                 self.committed.extend(news);
                 Ok(())
             }
-            Err(error) if error.kind() == ErrorKind::Retriable => Ok(self.skip_commit(&error)),
-            Err(error) => Err(error.context(format!("commit offsets of task {}", self.spec.id))),
+            Ok(Err(error)) if error.kind() == ErrorKind::Retriable => Ok(self.skip_commit(&error, began)),
+            Ok(Err(error)) => {
+                self.metrics.committed(CommitOutcome::Failed, began.elapsed());
+                Err(error.context(format!("commit offsets of task {}", self.spec.id)))
+            }
+            Err(_late) => {
+                self.metrics.committed(CommitOutcome::Skipped, began.elapsed());
+                tracing::warn!("brokers did not answer within offset.flush.timeout.ms; a later commit makes up for this one");
+                Ok(())
+            }
         }
     }
 
-    fn skip_commit(&self, error: &Error) {
-        self.metrics.commits_skipped.add(1);
-        tracing::warn!(
-            connector = %self.spec.id.connector, task = self.spec.id.task, error = %format!("{error:#}"),
-            "offsets were not committed this time; a later commit makes up for it"
-        );
+    fn skip_commit(&self, error: &Error, began: Instant) {
+        self.metrics.committed(CommitOutcome::Failed, began.elapsed());
+        tracing::warn!(error = %format!("{error:#}"), "offsets were not committed this time; a later commit makes up for it");
+    }
+
+    /// Tells the metrics how many records are under way, every now and then.
+    fn count_active(&mut self) {
+        if self.last_count.elapsed() < ACTIVE_INTERVAL {
+            return;
+        }
+        self.last_count = Instant::now();
+        let uncommitted = |(partition, put): (&TopicPartition, &i64)| {
+            let done = self.committed.get(partition).or_else(|| self.began_at.get(partition)).unwrap_or(put);
+            u64::try_from(put - done).unwrap_or(0)
+        };
+        let (sum, lag_max) = self.put.iter().map(uncommitted).fold((0, 0), |(sum, max), lag| (sum + lag, max.max(lag)));
+        let in_flight = self.in_flight.as_ref().map_or(0, |flight| flight.raws.len());
+        self.metrics.active(ActiveRecords {
+            count: sum + in_flight as u64,
+            lag_max,
+            behind_end_max: self.consumer.lag_max().and_then(|lag| u64::try_from(lag).ok()),
+            partitions: self.open.len() as u64,
+        });
     }
 
     /// Fetching rests while the task is paused or a batch waits.
@@ -482,7 +527,7 @@ fn consumer_props(spec: &TaskSpec) -> penstock_api::Props {
         props.entry(key.into()).or_insert(value);
     };
     default("group.id", format!("connect-{}", spec.id.connector));
-    default("client.id", format!("connector-consumer-{}", spec.id));
+    default("client.id", client_id(&spec.id));
     // A successor takes a dead task's place at once, and its siblings are not disturbed.
     default("group.instance.id", spec.id.to_string());
     props

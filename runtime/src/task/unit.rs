@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tracing::Instrument;
 
 use crate::config::ConnectorConfig;
-use crate::metrics::SinkTaskMetrics;
+use crate::metrics::{SinkTaskMetrics, TaskState};
 
 /// Everything a task needs to run.
 #[derive(Clone)]
@@ -25,6 +26,7 @@ pub struct TaskSpec {
     pub commit_interval: Duration,
     /// `offset.flush.timeout.ms`.
     pub commit_timeout: Duration,
+    pub metrics: Arc<SinkTaskMetrics>,
 }
 
 /// What a task has become.
@@ -117,7 +119,6 @@ impl Drop for TaskHandle {
 /// Runs `body` as a task under supervision: its end, be it an error or a panic, becomes an event.
 pub(super) fn supervise<F>(
     spec: &TaskSpec,
-    metrics: Arc<SinkTaskMetrics>,
     events: mpsc::UnboundedSender<TaskEvent>,
     body: impl FnOnce(watch::Receiver<Wanted>, Reporter) -> F,
 ) -> TaskHandle
@@ -126,9 +127,13 @@ where
 {
     let first = if spec.paused { Wanted::Paused } else { Wanted::Running };
     let (wanted, watcher) = watch::channel(first);
-    let reporter = Reporter { id: spec.id.clone(), revision: spec.revision, events };
-    let running = AbortOnDrop(tokio::spawn(body(watcher, reporter.clone())));
-    let supervisor = tokio::spawn(async move {
+    let metrics = spec.metrics.clone();
+    let reporter = Reporter { id: spec.id.clone(), revision: spec.revision, metrics: metrics.clone(), events };
+    // Every line that is logged on the task's behalf says whose it is (KIP-449).
+    // At the highest level, so that no choice of levels hides it.
+    let span = tracing::error_span!("task", connector = %spec.id.connector, task = spec.id.task);
+    let running = AbortOnDrop(tokio::spawn(body(watcher, reporter.clone()).instrument(span.clone())));
+    let supervising = async move {
         let mut running = running;
         let event = match (&mut running.0).await {
             Ok(Ok(())) => Event::Stopped,
@@ -136,10 +141,11 @@ where
             Err(panicked) => Event::Failed { trace: format!("the task panicked, which is a bug: {panicked}\n") },
         };
         if let Event::Failed { trace } = &event {
-            tracing::error!(connector = %reporter.id.connector, task = reporter.id.task, "task failed and will not go on until it is restarted: {trace}");
+            tracing::error!("task failed and will not go on until it is restarted: {trace}");
         }
         reporter.report(event);
-    });
+    };
+    let supervisor = tokio::spawn(supervising.instrument(span));
     TaskHandle { id: spec.id.clone(), revision: spec.revision, metrics, wanted, supervisor }
 }
 
@@ -157,12 +163,19 @@ impl Drop for AbortOnDrop {
 pub(super) struct Reporter {
     id: TaskId,
     revision: i64,
+    metrics: Arc<SinkTaskMetrics>,
     events: mpsc::UnboundedSender<TaskEvent>,
 }
 
 impl Reporter {
     /// Sends an event; a herder that is gone no longer wants to know.
     pub(super) fn report(&self, event: Event) {
+        match &event {
+            Event::Running => self.metrics.became(TaskState::Running),
+            Event::Paused => self.metrics.became(TaskState::Paused),
+            Event::Failed { .. } => self.metrics.became(TaskState::Failed),
+            Event::Stopped => {}
+        }
         let _gone = self.events.send(TaskEvent { id: self.id.clone(), revision: self.revision, event });
     }
 }

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 use penstock::config::{ConnectorConfig, WorkerConfig};
+use penstock::metrics::{About, Metrics};
 use penstock::task::{Event, TaskEvent, TaskHandle, TaskSpec, start_sink};
 use penstock_api::{
     ConfigDef, Connector, Constructor, Offsets, Plugin, Props, Registry, SinkConnector, SinkContext, SinkRecord, SinkTask,
@@ -195,6 +196,7 @@ impl Running {
             paused: false,
             commit_interval: Duration::from_millis(200),
             commit_timeout: Duration::from_secs(5),
+            metrics: Metrics::default().task(TaskId { connector: name.into(), task }, About::default()),
         };
         let (sender, events) = mpsc::unbounded_channel();
         let handle = start_sink(spec, sender);

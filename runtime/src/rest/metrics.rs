@@ -1,0 +1,19 @@
+//! `/metrics`: the page that Prometheus reads.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+use super::Rest;
+use crate::metrics::page::MEDIA_TYPE;
+
+pub(super) fn routes() -> Router<Rest> {
+    Router::new().route("/metrics", get(metrics))
+}
+
+/// At any time, also while the worker starts.
+async fn metrics(State(rest): State<Rest>) -> Response {
+    ([(header::CONTENT_TYPE, MEDIA_TYPE)], rest.herder.metrics_page()).into_response()
+}
