@@ -10,3 +10,4 @@ pub mod task;
 pub mod cluster;
 pub mod rest;
 pub mod run;
+pub mod cli;

@@ -1,12 +1,12 @@
 //! The worker's command line, and the one place that names the plugins that are built in.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use penstock::config::{PluginConfig, WorkerConfig};
-use penstock::{converters, logging, run};
+use penstock::{cli, converters, logging, run};
 use penstock_api::Registry;
 use penstock_host::HostConfig;
 use tokio::signal::unix::{SignalKind, signal};
@@ -35,6 +35,9 @@ enum Command {
     /// Log levels: RUST_LOG, e.g. `info,penstock::task=debug`; later over REST at /admin/loggers.
     ///
     /// Exit codes: 0 stopped as asked, 1 could not start or go on, 2 the arguments or the worker file are wrong.
+    #[command(
+        after_help = "Examples:\n  penstock worker connect-distributed.properties\n  penstock worker --check connect-distributed.properties"
+    )]
     Worker {
         /// The worker file.
         file: PathBuf,
@@ -42,6 +45,8 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    #[command(flatten)]
+    Client(cli::Command),
 }
 
 /// The arguments or the worker file are wrong; clap answers the same.
@@ -51,8 +56,17 @@ const EXIT_USAGE: u8 = 2;
 const RUNTIME_CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
-    let Command::Worker { file, check } = Arguments::parse().command;
-    let worker = match WorkerConfig::load(&file) {
+    match Arguments::parse().command {
+        Command::Worker { file, check } => worker(&file, check),
+        Command::Client(command) => match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(cli::run(command)),
+            Err(error) => failed(&error.into()),
+        },
+    }
+}
+
+fn worker(file: &Path, check: bool) -> ExitCode {
+    let worker = match WorkerConfig::load(file) {
         Ok(worker) => worker,
         Err(error) => {
             eprintln!("penstock: {error:#}");

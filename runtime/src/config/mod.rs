@@ -11,10 +11,12 @@ pub mod common;
 pub mod infos;
 pub mod validate;
 pub mod connector;
+pub mod connector_file;
 
 pub use connector::{
     ConnectorConfig, DeadLetters, ErrorPolicy, PluginUse, PredicateStep, Tolerance, TopicSelection, TransformStep,
 };
+pub use connector_file::ConnectorFile;
 pub use infos::ConfigInfos;
 pub use listener::Listener;
 pub use overrides::OverridePolicy;
