@@ -35,7 +35,11 @@ impl IdleTask {
 impl Starter for Idle {
     fn describe(&self, props: &Props) -> Description {
         let known = props.get("connector.class").is_some_and(|class| class == SINK);
-        Description { kind: if known { ConnectorType::Sink } else { ConnectorType::Unknown }, version: Some("1".into()) }
+        Description {
+            class: None,
+            kind: if known { ConnectorType::Sink } else { ConnectorType::Unknown },
+            version: Some("1".into()),
+        }
     }
 
     async fn validate(&self, _props: &Props) -> Result<(), HerderError> {

@@ -41,7 +41,7 @@ pub(super) fn status(config: &ConfigState, statuses: &StatusStore, starter: &dyn
 pub(super) fn restarting(plan: &RestartPlan, connector: ConnectorView<'_>, starter: &dyn Starter) -> ConnectorStatus {
     let shown = |(status, restarts): (&Status, bool)| {
         let status = unit_status(status.clone());
-        if restarts { UnitStatus { state: State::Restarting, ..status } } else { status }
+        if restarts { UnitStatus { state: State::Restarting, health: None, ..status } } else { status }
     };
     let tasks = plan.tasks.iter().map(|(id, status, restarts)| TaskStatus { id: *id, status: shown((status, *restarts)) });
     ConnectorStatus {
@@ -59,6 +59,7 @@ pub(super) fn unit_status(status: Status) -> UnitStatus {
         worker_id: status.worker_id,
         trace: status.trace.filter(|trace| !trace.is_empty()),
         version: status.version,
+        health: status.health,
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use chrono::Utc;
 use penstock_api::{Error, Props, Result, TaskId};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -12,6 +13,7 @@ use super::herder::Shared;
 use super::member::Role;
 use super::reconcile::{Action, Unit, desired, reconcile};
 use super::restart::RestartPlan;
+use super::revive::{self, Revivals, Verdict};
 use super::stage::Stages;
 use super::starter::Starter;
 use super::units::{UnitEvent, Units};
@@ -19,7 +21,7 @@ use super::writer::{Reply, Write};
 use crate::metrics::Metrics;
 use crate::store::Position;
 use crate::store::config::{ConfigState, Event, TargetState};
-use crate::store::status::{State, Status, StatusStore};
+use crate::store::status::{Health, State, Status, StatusStore};
 use crate::task::Event as TaskEvent;
 use crate::task::errors::trace;
 
@@ -42,6 +44,8 @@ pub(super) struct Herd {
     units: Units,
     happenings: mpsc::UnboundedSender<UnitEvent>,
     restarts: BTreeMap<Unit, u64>,
+    /// Of what failed, by the offset of the configuration that it failed with.
+    revivals: BTreeMap<Unit, (i64, Revivals)>,
     writes: mpsc::WeakSender<Write>,
 }
 
@@ -55,6 +59,7 @@ impl Herd {
         configs: watch::Sender<Arc<ConfigState>>,
         happenings: mpsc::UnboundedSender<UnitEvent>,
     ) -> Self {
+        revive::look_regularly(shared.metrics.stalled_after(), happenings.clone());
         Self {
             worker_id: shared.worker_id.clone(),
             generation: -1,
@@ -65,6 +70,7 @@ impl Herd {
             units: Units::new(shared.starter.clone(), grace, happenings.clone()),
             happenings,
             restarts: BTreeMap::new(),
+            revivals: BTreeMap::new(),
             writes: shared.writes.downgrade(),
         }
     }
@@ -99,6 +105,8 @@ impl Herd {
             UnitEvent::Planned { name, launch, outcome } => self.planned(name, launch, outcome),
             UnitEvent::Task(event) => self.task_event(event.id, event.revision, event.event),
             UnitEvent::Ended { unit, launch } => self.ended(unit, launch),
+            UnitEvent::Revive { unit, launch } => self.revive(unit, launch),
+            UnitEvent::Look => self.look(),
             UnitEvent::NotWritten { name, launch } => {
                 if self.units.state_of(&Unit::Connector(name.clone()), launch) == Some(TargetState::Started) {
                     self.units.plan_again(&name, &self.config());
@@ -166,22 +174,90 @@ impl Herd {
     fn restart(&mut self, units: impl IntoIterator<Item = Unit>) {
         let wanted = desired(&self.config(), &self.restarts);
         for unit in units.into_iter().filter(|unit| wanted.contains_key(unit)) {
-            self.put(&unit, State::Restarting, None);
-            *self.restarts.entry(unit).or_default() += 1;
+            // Whoever restarts it believes that it will run now.
+            self.revivals.remove(&unit);
+            self.raise(unit);
         }
         self.reconcile();
+    }
+
+    fn raise(&mut self, unit: Unit) {
+        self.put(&unit, State::Restarting, None);
+        *self.restarts.entry(unit).or_default() += 1;
+    }
+
+    /// A unit has failed: says so, and starts it again later if its connector asks for that.
+    fn failed(&mut self, unit: &Unit, launch: i64, trace: String) {
+        let (Unit::Connector(name) | Unit::Task(TaskId { connector: name, .. })) = unit;
+        let Some(policy) = self.config().connector(name).map(|connector| self.starter.restart_policy(connector.props())) else {
+            return;
+        };
+        let config = desired(&self.config(), &self.restarts).get(unit).map_or(-1, |desired| desired.revision.config);
+        let (of, revivals) = self.revivals.entry(unit.clone()).or_default();
+        if *of != config {
+            (*of, *revivals) = (config, Revivals::default());
+        }
+        let verdict = revivals.failed(&policy, Instant::now(), rand::random());
+        let restart = verdict.health(&policy, Utc::now());
+        if let Some(restart) = &restart {
+            tracing::warn!("{}: {}", shown(unit), restart.message);
+        }
+        let health = restart.map(|restart| Health { restart: Some(restart), stalled: None });
+        self.put_with(unit, State::Failed, Some(trace), health);
+        if let Verdict::Restart { after, .. } = verdict {
+            let (happenings, unit) = (self.happenings.clone(), unit.clone());
+            tokio::spawn(async move {
+                tokio::time::sleep(after).await;
+                drop(happenings.send(UnitEvent::Revive { unit, launch }));
+            });
+        }
+    }
+
+    /// Starts a unit again, unless somebody has done something about it meanwhile.
+    fn revive(&mut self, unit: Unit, launch: i64) {
+        if !self.units.is_failed(&unit, launch) {
+            return;
+        }
+        let (Unit::Connector(name) | Unit::Task(TaskId { connector: name, .. })) = &unit;
+        self.metrics.restarted(name);
+        self.raise(unit);
+        self.reconcile();
+    }
+
+    /// Shows tasks that do not get on, and those that do again.
+    fn look(&self) {
+        for unit in self.units.running().into_keys() {
+            let Unit::Task(id) = &unit else { continue };
+            let Some(metrics) = self.metrics.find(id) else { continue };
+            let Some(status) = self.statuses.get(&unit).filter(|status| status.state == State::Running) else { continue };
+            let was_stalled = status.health.is_some_and(|health| health.stalled.is_some());
+            match metrics.stalled() {
+                Some(stalled) if !was_stalled => {
+                    tracing::warn!(connector = %id.connector, task = id.task, "the task is stalled: {}", stalled.message());
+                    let health = Health { restart: None, stalled: Some(revive::stalled_health(&stalled, Utc::now())) };
+                    self.put_with(&unit, State::Running, None, Some(health));
+                }
+                None if was_stalled => {
+                    tracing::info!(connector = %id.connector, task = id.task, "the task gets on again");
+                    self.put(&unit, State::Running, None);
+                }
+                _ => {}
+            }
+        }
     }
 
     fn reconcile(&mut self) {
         let config = self.config();
         let wanted = desired(&config, &self.restarts);
         self.restarts.retain(|unit, _| wanted.contains_key(unit));
+        self.revivals.retain(|unit, _| wanted.contains_key(unit));
         for action in reconcile(&wanted, &self.units.running()) {
             tracing::info!("{}", told(&action));
             let performed = self.units.perform(&action, &config);
             if let (Err(error), Action::Start(unit, _)) = (performed, &action) {
                 tracing::error!("cannot start {}: {error:#}", shown(unit));
-                self.put(unit, State::Failed, Some(trace(&error)));
+                let launch = self.units.launch_of(unit).unwrap_or_default();
+                self.failed(unit, launch, trace(&error));
             }
         }
     }
@@ -197,7 +273,7 @@ impl Herd {
             Err(error) => {
                 tracing::error!(connector = %name, "the connector failed and stays so until it is changed or restarted: {error:#}");
                 self.units.failed(&unit, launch);
-                return self.put(&unit, State::Failed, Some(trace(&error)));
+                return self.failed(&unit, launch, trace(&error));
             }
         };
         self.put(&unit, state_shown(state), None);
@@ -235,7 +311,7 @@ impl Herd {
             TaskEvent::Paused => self.put(&unit, State::Paused, None),
             TaskEvent::Failed { trace } => {
                 self.units.failed(&unit, launch);
-                self.put(&unit, State::Failed, Some(trace));
+                self.failed(&unit, launch, trace);
             }
             TaskEvent::Stopped => {}
         }
@@ -253,6 +329,7 @@ impl Herd {
         if !self.is_listed(&unit) {
             if let Unit::Connector(name) = &unit {
                 self.statuses.forget_topics(name);
+                self.metrics.forget(name);
             }
             self.statuses.remove(unit);
         } else if self.statuses.get(&unit).is_none_or(|status| status.state != State::Restarting) {
@@ -280,7 +357,11 @@ impl Herd {
     }
 
     fn put(&self, unit: &Unit, state: State, trace: Option<String>) {
-        self.statuses.put(unit.clone(), self.status(unit, state, trace));
+        self.put_with(unit, state, trace, None);
+    }
+
+    fn put_with(&self, unit: &Unit, state: State, trace: Option<String>, health: Option<Health>) {
+        self.statuses.put(unit.clone(), Status { health, ..self.status(unit, state, trace) });
     }
 
     fn status(&self, unit: &Unit, state: State, trace: Option<String>) -> Status {
@@ -289,7 +370,7 @@ impl Herd {
         // As in Java, what is not up has no version.
         let version = config.connector(name).filter(|_| !matches!(state, State::Unassigned | State::Restarting));
         let version = version.and_then(|connector| self.starter.describe(connector.props()).version);
-        Status { state, trace, worker_id: self.worker_id.clone(), generation: self.generation, version }
+        Status { state, trace, worker_id: self.worker_id.clone(), generation: self.generation, version, health: None }
     }
 
     fn config(&self) -> Arc<ConfigState> {

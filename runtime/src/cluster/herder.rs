@@ -77,7 +77,7 @@ impl Setup {
     #[must_use]
     pub fn new(worker: Arc<WorkerConfig>, registry: Arc<Registry>, worker_id: &str) -> Self {
         let clients = Clients::new(&worker);
-        let metrics = Metrics::new(worker.metric_windows);
+        let metrics = Metrics::new(worker.metric_windows, worker.stalled_after);
         Self {
             topics: internal_topics(&worker),
             membership: Membership {

@@ -5,6 +5,7 @@ pub mod stage;
 pub mod view;
 pub mod reconcile;
 pub mod restart;
+mod revive;
 pub mod member;
 pub mod starter;
 mod answers;

@@ -48,7 +48,7 @@ mod tests {
     fn truth_table() {
         let check = |connector: State, include_tasks: bool, only_failed: bool, expected: [bool; 3]| {
             let statuses = StatusStore::default();
-            let status = |state| Status { state, trace: None, worker_id: "w".into(), generation: 1, version: None };
+            let status = |state| Status { state, trace: None, worker_id: "w".into(), generation: 1, version: None, health: None };
             let task = |task| Unit::Task(TaskId { connector: "c".into(), task });
             statuses.put(Unit::Connector("c".into()), status(connector));
             statuses.put(task(0), status(State::Failed));

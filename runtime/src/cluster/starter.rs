@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::error::{HerderError, Result as HerderResult};
 use super::view::ConnectorType;
 use crate::config::validate::{CONNECTORS, find_connector};
-use crate::config::{ConnectorConfig, WorkerConfig, validate};
+use crate::config::{ConnectorConfig, RestartPolicy, WorkerConfig, validate};
 use crate::metrics::Metrics;
 use crate::task::{TaskEvent, TaskHandle, TaskSpec, about, start_sink};
 
@@ -19,6 +19,11 @@ use crate::task::{TaskEvent, TaskHandle, TaskSpec, about, start_sink};
 pub trait Starter: Send + Sync + 'static {
     /// What can be said of a connector by its configuration alone.
     fn describe(&self, props: &Props) -> Description;
+
+    /// What the connector wants done about failures.
+    fn restart_policy(&self, props: &Props) -> RestartPolicy {
+        RestartPolicy::of(props)
+    }
 
     /// Checks a configuration that somebody wants to write.
     async fn validate(&self, props: &Props) -> HerderResult<()>;
@@ -88,6 +93,10 @@ impl Starter for PluginStarter {
             class: plugin.map(|plugin| plugin.class.clone()),
             version: plugin.map(|plugin| plugin.version.clone()).filter(|version| !version.is_empty()),
         }
+    }
+
+    fn restart_policy(&self, props: &Props) -> RestartPolicy {
+        self.worker.providers.resolve(props).map_or(RestartPolicy::OFF, |props| RestartPolicy::of(&props))
     }
 
     async fn validate(&self, props: &Props) -> HerderResult<()> {

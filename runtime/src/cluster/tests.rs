@@ -20,7 +20,7 @@ use super::writer::{Append, Writer};
 use crate::config::WorkerConfig;
 use crate::metrics::Metrics;
 use crate::store::config::{ConfigState, Event, Record};
-use crate::store::status::{State, StatusStore};
+use crate::store::status::{RestartState, State, StatusStore};
 use crate::store::{Clients, Position};
 use crate::task::{Event as TaskEvent, TaskEvent as TaskSays};
 
@@ -417,4 +417,69 @@ async fn a_start_resumes_what_was_recorded_and_cleans_up_what_was_left() {
     cluster.herder.set_target_state("a", TargetState::Started).await.unwrap();
     cluster.wait_for("a", "RUNNING: 0 RUNNING, 1 RUNNING").await;
     assert_eq!(cluster.log().iter().filter(|line| *line != "plan").count(), 2, "the tasks were started once");
+}
+
+#[tokio::test]
+async fn what_fails_is_restarted_as_often_as_its_connector_asks_and_then_shown_as_a_crash_loop() {
+    let cluster = Cluster::start();
+    let asked = [("fails", "1"), ("errors.restart.max.attempts", "2"), ("errors.restart.delay.initial.ms", "5")];
+    cluster.create("a", &asked).await;
+    let crash_loop = async || {
+        for _ in 0..SOON.as_millis() / 5 {
+            let status = cluster.herder.task_status("a", 1).await.ok().map(|task| task.status);
+            if let Some(restart) = status.clone().and_then(|status| status.health?.restart)
+                && restart.state == RestartState::CrashLoop
+            {
+                assert_eq!(status.map(|status| (status.state, status.trace)), Some((State::Failed, Some("it broke".into()))));
+                return restart;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("no crash loop: {:?}", cluster.herder.status("a").await);
+    };
+    let restart = crash_loop().await;
+    assert_eq!(restart.attempts, 2);
+    assert!(restart.message.contains("2 restarts within 600 s"), "{}", restart.message);
+    cluster.wait_for("a", "RUNNING: 0 RUNNING, 1 FAILED").await;
+    let starts = |log: &[String]| log.iter().filter(|line| *line == "start a-1").count();
+    assert_eq!(starts(&cluster.log()), 3, "once, and two restarts");
+    // A person's restart begins anew.
+    cluster.herder.restart_task("a", 1).await.unwrap();
+    while starts(&cluster.starter.log.lock().unwrap()) < 3 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    crash_loop().await;
+    // So does another configuration.
+    cluster.log();
+    cluster.create("a", &[&asked[..], &[("x", "y")]].concat()).await;
+    while starts(&cluster.starter.log.lock().unwrap()) < 3 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    cluster.create("a", &[]).await;
+    cluster.wait_for("a", "RUNNING: 0 RUNNING, 1 RUNNING").await;
+    assert_eq!(cluster.herder.task_status("a", 1).await.unwrap().status.health, None);
+}
+
+#[tokio::test]
+async fn a_connector_and_a_task_that_cannot_start_are_restarted_too() {
+    let cluster = Cluster::start();
+    let asked = [("errors.restart.max.attempts", "1"), ("errors.restart.delay.initial.ms", "5")];
+    cluster.create("a", &[&asked[..], &[("connector.class", "Missing")]].concat()).await;
+    cluster.create("b", &[&asked[..], &[("fails", "start"), ("tasks.max", "1")]].concat()).await;
+    let gave_up = async |name: &str| {
+        for _ in 0..SOON.as_millis() / 5 {
+            if let Ok(status) = cluster.herder.status(name).await {
+                let units = std::iter::once(status.connector).chain(status.tasks.into_iter().map(|task| task.status));
+                if units.filter_map(|unit| unit.health?.restart).any(|restart| restart.state == RestartState::CrashLoop) {
+                    return;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("no crash loop: {:?}", cluster.herder.status(name).await);
+    };
+    gave_up("a").await;
+    gave_up("b").await;
+    let log = cluster.log();
+    assert_eq!(log.iter().filter(|line| *line == "start b-0").count(), 2, "{log:?}");
 }

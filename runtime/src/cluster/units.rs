@@ -22,6 +22,13 @@ pub(super) enum UnitEvent {
         outcome: Result<Vec<Arc<Props>>>,
     },
     Task(TaskEvent),
+    /// The wait before its restart is over.
+    Revive {
+        unit: Unit,
+        launch: i64,
+    },
+    /// It is time to see whether tasks get on.
+    Look,
     /// A unit that was to stop has gone.
     Ended {
         unit: Unit,
@@ -79,6 +86,16 @@ impl Units {
     pub(super) fn state_of(&self, unit: &Unit, launch: i64) -> Option<TargetState> {
         let live = self.live.get(unit).filter(|live| live.launch == launch && live.running.phase != Phase::Stopping);
         live.map(|live| live.running.state)
+    }
+
+    /// Whether the unit has failed since that start of it, and nothing was done about it.
+    pub(super) fn is_failed(&self, unit: &Unit, launch: i64) -> bool {
+        self.live.get(unit).is_some_and(|live| live.launch == launch && live.running.phase == Phase::Failed)
+    }
+
+    /// Which start of the unit is the newest.
+    pub(super) fn launch_of(&self, unit: &Unit) -> Option<i64> {
+        self.live.get(unit).map(|live| live.launch)
     }
 
     /// Whether a connector has planned its tasks for the first time since it was started.

@@ -6,7 +6,7 @@ use penstock_api::{PluginKind, Props};
 use serde::{Deserialize, Serialize, Serializer};
 
 pub use crate::store::config::TargetState;
-pub use crate::store::status::State;
+pub use crate::store::status::{Health, State};
 
 /// Whether a connector is a source or a sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +81,9 @@ pub struct UnitStatus {
     /// Of the plugin that runs it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// What Connect's states do not say: a crash loop, a task that does not get on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
 }
 
 /// `GET /connectors/{c}/tasks/{n}/status`.

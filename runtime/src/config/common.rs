@@ -18,7 +18,7 @@ pub const CONVERTERS: [(&str, PluginKind); 3] = [
 /// The definition for a connector of that plugin on that worker: what is not given falls back to the worker's converters.
 #[must_use]
 pub fn sink_definition(plugin: Option<&Plugin>, registry: &Registry, worker: &WorkerConfig) -> ConfigDef {
-    ConfigDef::new(SINK.iter().map(|row| {
+    ConfigDef::new(SINK.iter().chain(RESTART).map(|row| {
         let mut key = row.key();
         if let Some((choice, kind)) = converter_of(&key.name, worker) {
             key.default = Default::Value(choice.class.clone());
@@ -36,6 +36,12 @@ pub fn sink_definition(plugin: Option<&Plugin>, registry: &Registry, worker: &Wo
         }
         key
     }))
+}
+
+/// The keys of `errors.restart.*`, which Connect does not have: sources and sinks have them alike.
+#[must_use]
+pub fn restart_definition() -> ConfigDef {
+    ConfigDef::new(RESTART.iter().map(Row::key))
 }
 
 /// The classes of a kind, sorted: what a form offers.
@@ -76,6 +82,8 @@ impl Row {
         key.check(match *name {
             "name" => Check::Custom(connector_name),
             "tasks.max" => Check::Min(1.0),
+            "errors.restart.max.attempts" => Check::Min(-1.0),
+            "errors.restart.window.ms" | "errors.restart.delay.initial.ms" | "errors.restart.delay.max.ms" => Check::Min(1.0),
             "config.action.reload" => Check::OneOf(vec!["none".into(), "restart".into()]),
             "errors.tolerance" => Check::OneOf(vec!["none".into(), "all".into()]),
             _ => Check::Any,
@@ -120,4 +128,13 @@ const SINK: &[Row] = &[
     Row("errors.deadletterqueue.topic.name", Text, Some(""), Medium, ("Error Handling", 6, Width::Medium, "Dead Letter Queue Topic Name"), "The topic for records that fail; empty: none."),
     Row("errors.deadletterqueue.topic.replication.factor", Short, Some("3"), Medium, ("Error Handling", 7, Width::Medium, "Dead Letter Queue Topic Replication Factor"), "Its replicas, if it is created."),
     Row("errors.deadletterqueue.context.headers.enable", Boolean, Some("false"), Medium, ("Error Handling", 8, Width::Medium, "Enable Error Context Headers"), "Whether dead letters say in headers (__connect.errors.*) where they come from and why they failed."),
+];
+
+/// Ours: see `config/restart.rs`.
+#[rustfmt::skip]
+const RESTART: &[Row] = &[
+    Row("errors.restart.max.attempts", Int, Some("0"), Low, ("Error Handling", 20, Width::Short, "Maximum Restarts"), "How many times a connector or task that failed is restarted within errors.restart.window.ms; after that it is in a crash loop, and stays FAILED until it is changed or restarted. 0: never, -1: without limit."),
+    Row("errors.restart.window.ms", Long, Some("600000"), Low, ("Error Handling", 21, Width::Medium, "Window of Restarts"), "Restarts that lie back longer than this, in milliseconds, no longer count."),
+    Row("errors.restart.delay.initial.ms", Long, Some("1000"), Low, ("Error Handling", 22, Width::Medium, "First Delay Before a Restart"), "The wait before the first restart; it doubles with each further one. A fifth more or less is left to chance."),
+    Row("errors.restart.delay.max.ms", Long, Some("60000"), Low, ("Error Handling", 23, Width::Medium, "Maximum Delay Before a Restart"), "The longest such wait."),
 ];

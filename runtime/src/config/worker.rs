@@ -41,6 +41,8 @@ pub struct WorkerConfig {
     pub log_format: LogFormat,
     /// `metrics.num.samples`, `metrics.sample.window.ms`.
     pub metric_windows: Windows,
+    /// `penstock.task.stalled.after.ms`; zero: never.
+    pub stalled_after: Duration,
     /// Threads of the runtime.
     pub threads: usize,
     /// Settings that change nothing here or are not known, each with the reason: to be logged once.
@@ -162,6 +164,7 @@ impl WorkerConfig {
                 samples: parsed.number("metrics.num.samples"),
                 window: parsed.millis("metrics.sample.window.ms"),
             },
+            stalled_after: parsed.millis("penstock.task.stalled.after.ms"),
             threads: parsed
                 .text("penstock.worker.threads")
                 .map_or_else(default_threads, |_| parsed.number("penstock.worker.threads")),

@@ -24,6 +24,7 @@ const REQUIRED: Option<&str> = None;
 const NULL: Option<&str> = Some("\0null");
 
 const JVM: Effect = Effect::None("it names a Java class or a feature of the JVM");
+const OAUTH: Effect = Effect::None("tokens are asked for with client credentials, and checked by the brokers alone");
 const METRICS: Effect = Effect::None("metrics are all kept, and Prometheus reads them at /metrics");
 const LATER: Effect = Effect::None("this worker is a cluster of one: there are no others yet to wait for or to talk to");
 const SOURCES: Effect = Effect::None("there are no source connectors yet");
@@ -150,7 +151,7 @@ const WORKER: &[Row] = &[
     Row("key.converter.plugin.version", Text, NULL, Any, Effect::None("each converter is there in one version"), "The version of the key converter."),
     Row("value.converter.plugin.version", Text, NULL, Any, Effect::None("each converter is there in one version"), "The version of the value converter."),
     Row("header.converter.plugin.version", Text, NULL, Any, Effect::None("each converter is there in one version"), "The version of the header converter."),
-    Row("metric.reporters", List, Some(""), Any, JVM, "Who is told of metrics; Prometheus reads them at /metrics."),
+    Row("metric.reporters", List, Some("org.apache.kafka.common.metrics.JmxReporter"), Any, JVM, "Who is told of metrics; Prometheus reads them at /metrics."),
     Row("metrics.num.samples", Int, Some("2"), Min(1.0), Works, "Windows of time that averages, maxima and rates are taken over."),
     Row("metrics.recording.level", Text, Some("INFO"), OneOf(&["INFO", "DEBUG", "TRACE"]), METRICS, "Which metrics are kept."),
     Row("metrics.sample.window.ms", Long, Some("30000"), Min(0.0), Works, "How long such a window is."),
@@ -198,6 +199,27 @@ const CLIENT: &[Row] = &[
     Row("sasl.oauthbearer.client.credentials.client.secret", Password, NULL, Any, Client, ""),
     Row("sasl.oauthbearer.scope", Text, NULL, Any, Client, ""),
     Row("sasl.oauthbearer.token.endpoint.url", Text, NULL, Any, Client, ""),
+    Row("sasl.oauthbearer.assertion.algorithm", Text, NULL, Any, OAUTH, ""),
+    Row("sasl.oauthbearer.assertion.claim.aud", Text, NULL, Any, OAUTH, ""),
+    Row("sasl.oauthbearer.assertion.claim.exp.seconds", Int, NULL, Any, OAUTH, ""),
+    Row("sasl.oauthbearer.assertion.claim.iss", Text, NULL, Any, OAUTH, ""),
+    Row("sasl.oauthbearer.assertion.claim.jti.include", Boolean, NULL, Any, OAUTH, ""),
+    Row("sasl.oauthbearer.assertion.claim.nbf.seconds", Int, NULL, Any, OAUTH, ""),
+    Row("sasl.oauthbearer.assertion.claim.sub", Text, NULL, Any, OAUTH, ""),
+    Row("sasl.oauthbearer.assertion.file", Text, NULL, Any, OAUTH, ""),
+    Row("sasl.oauthbearer.assertion.private.key.file", Text, NULL, Any, OAUTH, ""),
+    Row("sasl.oauthbearer.assertion.private.key.passphrase", Password, NULL, Any, OAUTH, ""),
+    Row("sasl.oauthbearer.assertion.template.file", Text, NULL, Any, OAUTH, ""),
+    Row("sasl.oauthbearer.clock.skew.seconds", Int, NULL, Any, OAUTH, ""),
+    Row("sasl.oauthbearer.expected.audience", List, NULL, Any, OAUTH, ""),
+    Row("sasl.oauthbearer.expected.issuer", Text, NULL, Any, OAUTH, ""),
+    Row("sasl.oauthbearer.header.urlencode", Boolean, NULL, Any, OAUTH, ""),
+    Row("sasl.oauthbearer.jwks.endpoint.refresh.ms", Long, NULL, Any, OAUTH, ""),
+    Row("sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms", Long, NULL, Any, OAUTH, ""),
+    Row("sasl.oauthbearer.jwks.endpoint.retry.backoff.ms", Long, NULL, Any, OAUTH, ""),
+    Row("sasl.oauthbearer.jwks.endpoint.url", Text, NULL, Any, OAUTH, ""),
+    Row("sasl.oauthbearer.scope.claim.name", Text, NULL, Any, OAUTH, ""),
+    Row("sasl.oauthbearer.sub.claim.name", Text, NULL, Any, OAUTH, ""),
     Row("sasl.oauthbearer.jwt.retriever.class", Class, NULL, Any, JVM, ""),
     Row("sasl.oauthbearer.jwt.validator.class", Class, NULL, Any, JVM, ""),
     Row("ssl.cipher.suites", List, NULL, Any, Client, ""),
@@ -226,6 +248,7 @@ const OURS: &[Row] = &[
     Row("penstock.plugin.memory.max.bytes", Long, Some("67108864"), Min(1_048_576.0), Works, "The most memory one instance of a component may hold."),
     Row("penstock.plugin.call.timeout.ms", Long, Some("5000"), Min(1.0), Works, "The longest one call into a component may take."),
     Row("penstock.plugin.cache.dir", Text, NULL, Any, Works, "Where compiled components are kept; null: in the user's cache folder."),
+    Row("penstock.task.stalled.after.ms", Long, Some("60000"), Min(0.0), Works, "After this time without progress, while records wait, a task is shown as stalled; 0: never."),
     Row("penstock.log.format", Text, Some("text"), OneOf(&["text", "json"]), Works, "How log lines are written."),
     Row("penstock.worker.threads", Int, NULL, Min(1.0), Works, "Threads that run tasks and REST; null: one for each processor, at most 8."),
 ];
@@ -234,7 +257,6 @@ const OURS: &[Row] = &[
 mod tests {
     use super::*;
 
-    /// The keys of `DistributedConfig` in Kafka 4.3.1, but for the claims that a client makes for itself about OAuth tokens.
     #[test]
     fn every_default_passes_its_own_check() {
         for value in definition().validate(&penstock_api::Props::new()) {

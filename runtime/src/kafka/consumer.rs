@@ -83,6 +83,8 @@ enum Change {
     Revoke(Vec<TopicPartition>),
 }
 
+/// So many marks of transactions may lie at the end of a partition without anybody believing that records wait there.
+const MARKS_MAX: i64 = 16;
 /// Without a sign from librdkafka, the queue is looked at as often: callbacks keep the membership alive.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 const PROBE_INTERVAL: Duration = Duration::from_secs(2);
@@ -344,6 +346,18 @@ impl Consumer {
             Some((end - state.next?).max(0))
         };
         self.partitions.iter().filter_map(lag).max()
+    }
+
+    /// Whether records wait in Kafka that should have been fetched, or nobody can tell because no broker answers.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        if matches!(self.connection, Connection::Down { .. }) {
+            return true;
+        }
+        // The end of a partition may hold what is never handed out: marks of transactions, and whole aborted transactions for
+        // those who read committed records only.
+        let reads_all = self.settings.client.get("isolation.level") != Some("read_committed");
+        reads_all && self.lag_max().is_some_and(|lag| lag > MARKS_MAX)
     }
 
     /// Goes. What is to be committed is to be committed before.

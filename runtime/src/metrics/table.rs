@@ -70,6 +70,8 @@ const SINK: Group = connect("sink-task-metrics", &["connector", "task"]);
 const ERRORS: Group = connect("task-error-metrics", &["connector", "task"]);
 const CONSUMER: Group = Group { domain: "kafka.consumer", bean: "consumer-fetch-manager-metrics", labels: &["client-id"] };
 const STAGE: Group = Group { domain: "penstock", bean: "", labels: &["connector", "task", "stage"] };
+const OURS_TASK: Group = Group { domain: "penstock", bean: "", labels: &["connector", "task"] };
+const OURS_CONNECTOR: Group = Group { domain: "penstock", bean: "", labels: &["connector"] };
 const BUILD: Group = Group { domain: "penstock", bean: "", labels: &["version"] };
 
 #[rustfmt::skip]
@@ -177,6 +179,13 @@ table! {
     STAGE {
         StageDuration "task_stage_duration_seconds" Histogram "How long a batch took in a stage: fetch (with the wait for records), convert, transform, put, commit."
     }
+    OURS_TASK {
+        TaskStalled "task_stalled" Gauge "1 while the task does not get on though records wait, for longer than penstock.task.stalled.after.ms."
+    }
+    OURS_CONNECTOR {
+        Restarts "automatic_restarts_total" Counter "Restarts of the connector and its tasks because errors.restart.* asks for them."
+        CrashLoops "crash_loops" Gauge "The connector and those of its tasks that failed so often that they are not restarted any more."
+    }
     BUILD {
         BuildInfo "build_info" Gauge "Always 1; the label is the version of this worker."
     }
@@ -224,7 +233,7 @@ mod tests {
         assert_eq!(ROWS.len(), Metric::ALL.len());
         for metric in Metric::ALL {
             assert!(metric.row().doc.ends_with('.'), "{metric:?}");
-            let is_total = metric.row().attribute.ends_with("-total");
+            let is_total = metric.row().attribute.ends_with("total");
             assert!(!is_total || metric.row().kind == Counter, "{metric:?} is a total and so a counter");
         }
     }

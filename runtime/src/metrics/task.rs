@@ -8,6 +8,7 @@ use penstock_api::TaskId;
 
 use super::histogram::Histogram;
 use super::page::Page;
+use super::progress::{Progress, Stalled};
 use super::sampled::{Outcomes, Sampled, Windows};
 use super::table::Metric;
 use super::worker::{Startups, lock};
@@ -115,6 +116,9 @@ pub struct SinkTaskMetrics {
     commits_skipped: Counter,
     last_error_ms: AtomicI64,
     stages: [Histogram; STAGES.len()],
+    /// Whether it gets on.
+    pub progress: Progress,
+    stalled_after: Duration,
     lately: Mutex<Lately>,
     startups: Arc<Mutex<Startups>>,
 }
@@ -145,7 +149,14 @@ struct Lately {
 
 impl SinkTaskMetrics {
     /// For a task that starts now.
-    pub(super) fn new(id: TaskId, about: About, windows: Windows, startups: Arc<Mutex<Startups>>) -> Self {
+    pub(super) fn new(
+        id: TaskId,
+        about: About,
+        windows: Windows,
+        stalled_after: Duration,
+        startups: Arc<Mutex<Startups>>,
+    ) -> Self {
+        let born = Instant::now();
         let sampled = || Sampled::new(windows);
         let lately = Lately {
             read: sampled(),
@@ -158,7 +169,7 @@ impl SinkTaskMetrics {
             commit_outcomes: Outcomes::new(windows),
             active_count: sampled(),
             active: ActiveRecords::default(),
-            times: StateTimes::new(Instant::now()),
+            times: StateTimes::new(born),
         };
         Self {
             id,
@@ -177,6 +188,8 @@ impl SinkTaskMetrics {
             commits_skipped: Counter::default(),
             last_error_ms: AtomicI64::new(0),
             stages: Default::default(),
+            progress: Progress::new(born),
+            stalled_after,
             lately: Mutex::new(lately),
             startups,
         }
@@ -265,6 +278,12 @@ impl SinkTaskMetrics {
         self.lately().times.state
     }
 
+    /// Whether the task runs and does not get on.
+    #[must_use]
+    pub fn stalled(&self) -> Option<Stalled> {
+        self.progress.stalled(self.stalled_after, Instant::now()).filter(|_| self.state() == TaskState::Running)
+    }
+
     /// Writes all of it.
     pub(super) fn write(&self, page: &mut Page) {
         let number = self.id.task.to_string();
@@ -273,6 +292,7 @@ impl SinkTaskMetrics {
         self.write_sink(page, labels);
         self.write_errors(page, labels);
         self.write_plugins(page, labels);
+        page.count(Metric::TaskStalled, &labels, u64::from(self.stalled().is_some()));
         for (stage, name) in STAGES {
             page.histogram(Metric::StageDuration, &[labels[0], labels[1], name], &self.stages[stage as usize]);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use penstock_api::TaskId;
 
@@ -20,11 +20,15 @@ pub struct Metrics {
 #[derive(Debug)]
 struct Shared {
     windows: Windows,
+    /// `penstock.task.stalled.after.ms`; zero: never.
+    stalled_after: Duration,
     /// Metrics end with their task's handle.
     tasks: Mutex<BTreeMap<TaskId, Weak<SinkTaskMetrics>>>,
     connectors: Mutex<Startups>,
     task_startups: Arc<Mutex<Startups>>,
     rebalance: Mutex<Rebalance>,
+    /// Automatic ones, by connector.
+    restarts: Mutex<BTreeMap<String, u64>>,
 }
 
 /// Starts of connectors or tasks.
@@ -52,22 +56,24 @@ struct Rebalance {
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self::new(Windows::default())
+        Self::new(Windows::default(), Duration::ZERO)
     }
 }
 
 impl Metrics {
     /// Nothing has happened yet.
     #[must_use]
-    pub fn new(windows: Windows) -> Self {
+    pub fn new(windows: Windows, stalled_after: Duration) -> Self {
         let startups = || Mutex::new(Startups { good: 0, bad: 0, lately: Outcomes::new(windows) });
         Self {
             shared: Arc::new(Shared {
                 windows,
+                stalled_after,
                 tasks: Mutex::default(),
                 connectors: startups(),
                 task_startups: Arc::new(startups()),
                 rebalance: Mutex::new(Rebalance::new(windows)),
+                restarts: Mutex::default(),
             }),
         }
     }
@@ -76,7 +82,8 @@ impl Metrics {
     #[must_use]
     pub fn task(&self, id: TaskId, about: About) -> Arc<SinkTaskMetrics> {
         let startups = self.shared.task_startups.clone();
-        let metrics = Arc::new(SinkTaskMetrics::new(id.clone(), about, self.shared.windows, startups));
+        let Shared { windows, stalled_after, .. } = *self.shared;
+        let metrics = Arc::new(SinkTaskMetrics::new(id.clone(), about, windows, stalled_after, startups));
         let mut tasks = lock(&self.shared.tasks);
         tasks.retain(|_, task| task.strong_count() > 0);
         tasks.insert(id, Arc::downgrade(&metrics));
@@ -97,6 +104,28 @@ impl Metrics {
     /// A task could not even be made. What becomes of those that could, their own metrics say.
     pub fn task_not_made(&self) {
         lock(&self.shared.task_startups).record(false);
+    }
+
+    /// `penstock.task.stalled.after.ms`; zero: never.
+    #[must_use]
+    pub fn stalled_after(&self) -> Duration {
+        self.shared.stalled_after
+    }
+
+    /// A connector or one of its tasks is restarted because it failed.
+    pub fn restarted(&self, connector: &str) {
+        *lock(&self.shared.restarts).entry(connector.to_owned()).or_default() += 1;
+    }
+
+    /// How often that was.
+    #[must_use]
+    pub fn restarts(&self, connector: &str) -> u64 {
+        lock(&self.shared.restarts).get(connector).copied().unwrap_or_default()
+    }
+
+    /// Forgets a connector that is not there any more.
+    pub fn forget(&self, connector: &str) {
+        lock(&self.shared.restarts).remove(connector);
     }
 
     /// This worker has no settled place in its group from now on.
@@ -159,14 +188,7 @@ impl Startups {
 
 impl Rebalance {
     fn new(windows: Windows) -> Self {
-        Self {
-            leader: String::new(),
-            epoch: -1,
-            completed: 0,
-            began: None,
-            settled: None,
-            took_ms: Sampled::new(windows),
-        }
+        Self { leader: String::new(), epoch: -1, completed: 0, began: None, settled: None, took_ms: Sampled::new(windows) }
     }
 
     fn ended(&mut self, generation: i64, leader: &str, now: Instant) {
@@ -215,7 +237,7 @@ mod tests {
             page.finish()
         };
         let task = metrics.task(id.clone(), About::default());
-        task.fetched(7, std::time::Duration::from_millis(3));
+        task.fetched(7, Duration::from_millis(3));
         let read = "kafka_connect_sink_task_metrics_sink_record_read_total{connector=\"orders\",task=\"1\"}";
         assert!(page().contains(&format!("{read} 7\n")));
         assert!(metrics.find(&id).is_some());
@@ -232,7 +254,7 @@ mod tests {
         let now = Instant::now();
         let mut rebalance = Rebalance::new(Windows::default());
         rebalance.began = Some(now);
-        let later = now + std::time::Duration::from_millis(250);
+        let later = now + Duration::from_millis(250);
         rebalance.ended(3, "a:1", later);
         rebalance.ended(3, "a:1", later);
         assert_eq!((rebalance.completed, rebalance.epoch, rebalance.began), (1, 3, None));

@@ -38,6 +38,51 @@ pub struct Status {
     /// Of the plugin (KIP-891).
     #[serde(default)]
     pub version: Option<String>,
+    /// What Connect has no state for; Java's workers ignore it. Written only when there is something to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+}
+
+/// What a state does not say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// It failed, and its connector asked for restarts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<RestartHealth>,
+    /// It runs, but does not get on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stalled: Option<StalledHealth>,
+}
+
+/// How far the restarts of what failed are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestartHealth {
+    pub state: RestartState,
+    /// Automatic restarts within the window, the next one included.
+    pub attempts: u32,
+    /// When it is restarted, in RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// For people.
+    pub message: String,
+}
+
+/// Whether it will be restarted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestartState {
+    Waiting,
+    /// It failed too often: nothing happens until somebody acts.
+    CrashLoop,
+}
+
+/// Since when a task does not get on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StalledHealth {
+    /// RFC 3339.
+    pub since: String,
+    /// For people.
+    pub message: String,
 }
 
 /// Whose status it is. Connectors come before tasks.
@@ -399,7 +444,7 @@ mod tests {
     use super::*;
 
     fn status(state: State, worker: &str, generation: i32) -> Status {
-        Status { state, trace: None, worker_id: worker.into(), generation, version: None }
+        Status { state, trace: None, worker_id: worker.into(), generation, version: None, health: None }
     }
 
     fn at(offset: i64) -> Position {

@@ -9,22 +9,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
-use super::dead_letters::DeadLetterSender;
 use super::about::client_id;
+use super::dead_letters::DeadLetterSender;
 use super::errors::{ErrorHandler, put_failure};
 use super::pipeline::Pipeline;
 use super::unit::{self, Event, Reporter, TaskEvent, TaskHandle, TaskSpec, Wanted};
 use crate::kafka::consumer::{Consumer, Departure, Polled};
 use crate::kafka::settings;
-use crate::metrics::{ActiveRecords, CommitOutcome, SinkTaskMetrics, Stage};
+use crate::metrics::{ActiveRecords, CommitOutcome, Doing, SinkTaskMetrics, Stage};
 
 /// How long a batch waits that the connector refused for now, unless the connector says so itself.
 const PUT_RETRY_DEFAULT: Duration = Duration::from_secs(1);
 /// How often a connector is asked to open partitions before the task fails, and the wait between.
 const OPEN_ATTEMPTS_MAX: u32 = 30;
 const OPEN_RETRY: Duration = Duration::from_secs(1);
-/// How often the records under way are counted, which takes a look at every partition.
-const ACTIVE_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the task looks at every partition, for its metrics.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Starts a sink task; what becomes of it goes to `events`.
 #[must_use]
@@ -65,7 +65,7 @@ struct SinkLoop {
     holding: bool,
     last_commit: Instant,
     last_put: Instant,
-    last_count: Instant,
+    last_look: Instant,
 }
 
 /// A batch between fetch and delivery. Nothing else is fetched meanwhile, so order within a partition holds.
@@ -117,7 +117,7 @@ impl SinkLoop {
             holding: false,
             last_commit: Instant::now(),
             last_put: Instant::now(),
-            last_count: Instant::now(),
+            last_look: Instant::now(),
             spec,
         })
     }
@@ -160,12 +160,14 @@ impl SinkLoop {
             self.put_nothing().await?;
         }
         self.commit_if_due().await?;
-        self.count_active();
+        self.look_around(paused);
         Ok(())
     }
 
     async fn fetched(&mut self, raws: Arc<Vec<RawRecord>>, took: Duration) -> Result<()> {
         self.metrics.fetched(raws.len(), took);
+        self.metrics.progress.got_on();
+        self.metrics.progress.waits(Doing::Deliver);
         let fetched = Instant::now();
         let mut batch = self.pipeline.convert_batch(&raws).await;
         let converted = Instant::now();
@@ -273,7 +275,9 @@ impl SinkLoop {
     /// Hands records to the connector. `Some(wait)`: not now.
     async fn deliver(&mut self, records: &[SinkRecord]) -> Result<Option<Duration>> {
         self.last_put = Instant::now();
+        self.metrics.progress.call(Doing::Put);
         let outcome = self.task.put(records).await;
+        self.metrics.progress.returned();
         if !records.is_empty() {
             self.metrics.put(self.last_put.elapsed());
         }
@@ -341,11 +345,13 @@ impl SinkLoop {
                 self.began_at.insert(partition, run[0].offset);
             }
         }
+        self.metrics.progress.got_on();
     }
 
     /// Opens new partitions in the connector, then fetches from where it wants to start.
     async fn opened(&mut self, partitions: Vec<TopicPartition>) -> Result<()> {
         let mut attempt = 0;
+        self.metrics.progress.call(Doing::Open);
         while let Err(error) = self.task.open(&partitions).await {
             attempt += 1;
             let gives_up = error.kind() != ErrorKind::Retriable || attempt >= OPEN_ATTEMPTS_MAX;
@@ -354,6 +360,7 @@ impl SinkLoop {
             }
             tokio::time::sleep(OPEN_RETRY).await;
         }
+        self.metrics.progress.returned();
         let requests = self.context.take_requests();
         self.consumer.accept(&requests.seek)?;
         // Where the connector starts is delivered as far as it is concerned: it is offered for commit even if no record follows.
@@ -402,7 +409,10 @@ impl SinkLoop {
         }
         self.commit_soon = false;
         self.last_commit = Instant::now();
-        self.commit(None).await
+        self.metrics.progress.call(Doing::Commit);
+        let outcome = self.commit(None).await;
+        self.metrics.progress.returned();
+        outcome
     }
 
     /// Commits what is durable, of all open partitions or of `only` these.
@@ -455,12 +465,16 @@ impl SinkLoop {
         tracing::warn!(error = %format!("{error:#}"), "offsets were not committed this time; a later commit makes up for it");
     }
 
-    /// Tells the metrics how many records are under way, every now and then.
-    fn count_active(&mut self) {
-        if self.last_count.elapsed() < ACTIVE_INTERVAL {
+    /// Every now and then: counts the records under way, and sees whether some wait in Kafka.
+    fn look_around(&mut self, paused: bool) {
+        if self.last_look.elapsed() < LOOK_INTERVAL {
             return;
         }
-        self.last_count = Instant::now();
+        self.last_look = Instant::now();
+        if self.in_flight.is_none() {
+            let records_wait = !paused && !self.open.is_empty() && self.consumer.is_behind();
+            if records_wait { self.metrics.progress.waits(Doing::Fetch) } else { self.metrics.progress.got_on() }
+        }
         let uncommitted = |(partition, put): (&TopicPartition, &i64)| {
             let done = self.committed.get(partition).or_else(|| self.began_at.get(partition)).unwrap_or(put);
             u64::try_from(put - done).unwrap_or(0)
