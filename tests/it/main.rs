@@ -1,5 +1,6 @@
 //! Every integration test, in one binary.
 
+mod avro;
 mod bad_input;
 mod cli;
 mod ground;

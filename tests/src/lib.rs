@@ -37,12 +37,14 @@ pub mod process;
 pub mod connect;
 pub mod kafka;
 pub mod registry;
+pub mod faulty_registry;
 pub mod java;
 pub mod guests;
 pub mod worker;
 pub mod snowflake;
 
 pub use connect::{Answer, Connect};
+pub use faulty_registry::{FaultyRegistry, Mood};
 pub use java::JavaConnect;
 pub use kafka::{Kafka, Message, unique};
 pub use process::Usage;

@@ -147,16 +147,33 @@ impl Client {
         let why = match (status, said) {
             (Some(status), Some(said)) if said.error_code != 0 => format!("{status}, {} ({})", said.message, said.error_code),
             (Some(status), _) => status.to_string(),
-            (None, _) => error.cause.clone().unwrap_or_else(|| error.error.clone()),
+            (None, _) => causes(error),
         };
         let failed = format!("failed to {action} at schema.registry.url {urls}: {why}");
         match status {
             Some(401 | 403) => Error::config(format!("{failed}; check schema.registry.url and basic.auth.user.info")),
-            Some(404) => Error::data(format!("{failed}; is it the registry that the producer used?")),
-            Some(408 | 429 | 500..) | None => Error::retriable(failed),
+            Some(404) if said.is_some_and(|said| is_unknown(said.error_code)) => {
+                Error::data(format!("{failed}; is it the registry that the producer used?"))
+            }
+            Some(404) => Error::config(format!("{failed}; this is no answer of a Schema Registry: check the path of the URL")),
+            Some(408 | 429 | 500..) => Error::retriable(failed),
+            None if error.error.contains("http call") => Error::retriable(failed),
+            None => Error::retriable(format!("{failed}; this is no answer of a Schema Registry: is the URL right?")),
             Some(_) => Error::data(failed),
         }
     }
+}
+
+/// What lies below the crate's own words: the connection refused, the answer that is no JSON.
+fn causes(error: &SRCError) -> String {
+    let first = std::error::Error::source(error);
+    let causes: Vec<_> = std::iter::successors(first, |cause| cause.source()).map(ToString::to_string).collect();
+    if causes.is_empty() { error.error.clone() } else { causes.join(": ") }
+}
+
+/// A Schema Registry's own "no such subject, version or schema". Others answer 404, too, when the URL leads elsewhere.
+fn is_unknown(error_code: u32) -> bool {
+    (40_401..=40_499).contains(&error_code)
 }
 
 /// The crate keeps the HTTP status in its message only.

@@ -1,7 +1,8 @@
 //! What a failure means: tried again, tolerated, logged, sent to the dead-letter topic, or the end of the task.
 //!
-//! Rules of KIP-298 as `RetryWithToleranceOperator` and its reporters apply them. One difference on purpose: a dead letter
-//! that Kafka refuses fails the task, where Java logs it and loses the record.
+//! Rules of KIP-298 as `RetryWithToleranceOperator` and its reporters apply them. Two differences on purpose: a dead letter
+//! that Kafka refuses fails the task, where Java logs it and loses the record; and a converter that lacks something that is not in the
+//! record (a Schema Registry that is down, or refuses us) fails the task whatever the tolerance, where Java skips all records meanwhile.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -66,6 +67,9 @@ impl ErrorHandler {
         if self.policy.log {
             self.log(raw, failure);
         }
+        if !is_of_the_record(failure) {
+            return (None, Err(Error::fatal(self.not_of_the_record(raw, failure))));
+        }
         let letter = self.policy.dead_letters.as_ref().map(|to| {
             self.metrics.dead_letters.add(1);
             self.dead_letter(raw, failure, to.context_headers)
@@ -76,17 +80,25 @@ impl ErrorHandler {
                 Ok(())
             }
             Tolerance::None => Err(Error::fatal(format!(
-                "Tolerance exceeded in error handler: {} at {} failed for the record at {}-{} offset {}: {:#}. To go on past such \
-                 records set errors.tolerance=all, and errors.deadletterqueue.topic.name to keep them",
-                failure.class,
-                failure.stage.name(),
-                raw.topic,
-                raw.partition,
-                raw.offset,
-                failure.error
+                "Tolerance exceeded in error handler: {}. To go on past such records set errors.tolerance=all, and \
+                 errors.deadletterqueue.topic.name to keep them",
+                said(raw, failure)
             ))),
         };
         (letter, outcome)
+    }
+
+    fn not_of_the_record(&self, raw: &RawRecord, failure: &Failure) -> String {
+        let waited = match self.policy.retry_timeout {
+            Some(timeout) if failure.error.kind() == ErrorKind::Retriable => {
+                format!(
+                    "errors.retry.timeout ({} ms) is over: raise it to wait longer (-1 waits for ever), and restart the task",
+                    timeout.as_millis()
+                )
+            }
+            _ => "Mend this, and restart the task".into(),
+        };
+        format!("{}. No record is skipped for this, whatever errors.tolerance says. {waited}", said(raw, failure))
     }
 
     fn log(&self, raw: &RawRecord, failure: &Failure) {
@@ -129,6 +141,19 @@ impl ErrorHandler {
             header("exception.stacktrace", trace(&failure.error)),
         ]
     }
+}
+
+/// Whether the fault lies in the record. A converter's other failures (something it needs is away, or refuses us) would meet any
+/// record, and skipping them would skip a whole topic.
+fn is_of_the_record(failure: &Failure) -> bool {
+    let is_converter = matches!(failure.stage, Stage::KeyConverter | Stage::ValueConverter | Stage::HeaderConverter);
+    !is_converter || failure.error.kind() == ErrorKind::Data
+}
+
+/// Which step failed, for which record, and why.
+fn said(raw: &RawRecord, failure: &Failure) -> String {
+    let (class, stage, error) = (&failure.class, failure.stage.name(), &failure.error);
+    format!("{class} at {stage} failed for the record at {}-{} offset {}: {error:#}", raw.topic, raw.partition, raw.offset)
 }
 
 /// An error as a Java user reads a stack trace: the class and message, then each cause.
@@ -258,5 +283,23 @@ mod tests {
         assert!(error.message().contains("orders-3 offset 42"), "{error}");
         assert!(error.message().contains("errors.tolerance=all"), "{error}");
         assert!(letter.is_some());
+    }
+
+    /// With tolerance a registry's outage once sent a whole topic to the dead letters.
+    #[test]
+    fn what_is_not_of_the_record_is_never_skipped() {
+        let tolerant = handler(Tolerance::All, Some(Duration::from_secs(5)));
+        let with = |error: Error| Failure { error, ..failure() };
+        for (error, advice) in
+            [(Error::retriable("registry is down"), "errors.retry.timeout (5000 ms)"), (Error::config("401"), "Mend this")]
+        {
+            let (letter, outcome) = tolerant.give_up(&raw(), &with(error));
+            let error = outcome.unwrap_err();
+            assert!(letter.is_none());
+            assert_eq!(error.kind(), ErrorKind::Fatal);
+            assert!(error.message().contains(advice) && error.message().contains("orders-3 offset 42"), "{error}");
+        }
+        let put = Failure { stage: Stage::TaskPut, ..with(Error::retriable("told to")) };
+        assert!(tolerant.give_up(&raw(), &put).1.is_ok());
     }
 }

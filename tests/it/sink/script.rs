@@ -5,8 +5,8 @@ use penstock::config::{ConnectorConfig, WorkerConfig};
 use penstock::metrics::{About, Metrics};
 use penstock::task::{Event, TaskEvent, TaskHandle, TaskSpec, start_sink};
 use penstock_api::{
-    ConfigDef, Connector, Constructor, Offsets, Plugin, Props, Registry, SinkConnector, SinkContext, SinkRecord, SinkTask,
-    TaskId, TopicPartition,
+    ConfigDef, Connector, Constructor, Offsets, Payload, Plugin, Props, Registry, SinkConnector, SinkContext, SinkRecord,
+    SinkTask, TaskId, TopicPartition,
 };
 use penstock_tests::{Kafka, unique};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +24,7 @@ pub(crate) struct Delivery {
     pub partition: i32,
     /// Of the origin.
     pub offset: i64,
+    pub value: Payload,
 }
 
 type PutHook = Box<dyn FnMut(&[SinkRecord], &SinkContext) -> penstock_api::Result<()> + Send>;
@@ -143,6 +144,7 @@ impl SinkTask for ScriptedTask {
             topic: r.record.topic.to_string(),
             partition: r.origin.partition,
             offset: r.origin.offset,
+            value: r.record.value.clone(),
         }));
         Ok(())
     }

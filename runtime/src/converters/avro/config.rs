@@ -1,15 +1,10 @@
 //! The Avro converter's keys, and what they say.
 
-use std::time::Duration;
-
 use penstock_api::config::{Check, Parsed};
 use penstock_api::{ConfigDef, ConfigKey, ConfigType, Error, Importance, Props, Result};
 
 use super::mapping::Options;
 use crate::converters::registry::{Login, RegistryConfig};
-
-/// Of each call to the registry.
-const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The typed configuration.
 pub(super) struct AvroConfig {
@@ -102,6 +97,13 @@ pub(super) fn definition() -> ConfigDef {
             .check(Check::Min(1.0)),
         ConfigKey::nullable("schemas.cache.size", ConfigType::Int, "Another name of schemas.cache.config."),
         ConfigKey::optional(
+            "http.read.timeout.ms",
+            ConfigType::Int,
+            "10000",
+            "How long the Schema Registry may take for an answer, in milliseconds.",
+        )
+        .check(Check::Min(1.0)),
+        ConfigKey::optional(
             "enhanced.avro.schema.support",
             ConfigType::Boolean,
             "false",
@@ -140,7 +142,7 @@ impl AvroConfig {
         let schemas_max = parsed.text("schemas.cache.size").and_then(|n| n.parse().ok());
         let (urls, login) = login(&parsed)?;
         Ok(Self {
-            registry: RegistryConfig { urls, login, timeout: TIMEOUT },
+            registry: RegistryConfig { urls, login, timeout: parsed.millis("http.read.timeout.ms") },
             options: Options {
                 enhanced: parsed.boolean("enhanced.avro.schema.support"),
                 meta_data: parsed.boolean("connect.meta.data"),
