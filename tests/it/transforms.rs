@@ -31,9 +31,10 @@ fn transforms_do_what_javas_do() {
     let mut differences = Vec::new();
     let mut passed = 0;
     for (case, theirs) in cases.iter().zip(&theirs) {
-        let ours = ours(&plugins, case);
+        let [ours, opened] = [Form::Bytes, Form::Opened].map(|form| ours(&plugins, case, form));
         passed += u32::from(ours.get("error").is_none());
-        if let Some(what) = difference(case, &ours, theirs) {
+        let differs = difference(case, &ours, theirs);
+        if let Some(what) = differs.or_else(|| (ours != opened).then(|| format!("opened it is {opened}"))) {
             differences.push(format!("{what}\n  case:  {}\n  ours:  {ours}\n  java:  {theirs}", question(case)));
         }
     }
@@ -89,14 +90,21 @@ fn question(case: &Case) -> Json {
     })
 }
 
-/// What ours make of the case, in the oracle's form.
-fn ours(plugins: &[Plugin], case: &Case) -> Json {
-    answer(plugins, case).unwrap_or_else(|e| json!({"error": e.java_class(), "message": format!("{e:#}")}))
+/// How schemaless data comes from a converter: as bytes that were checked, or with its fields noted, when a transform is expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Bytes,
+    Opened,
 }
 
-fn answer(plugins: &[Plugin], case: &Case) -> Result<Json> {
+/// What ours make of the case, in the oracle's form.
+fn ours(plugins: &[Plugin], case: &Case, form: Form) -> Json {
+    answer(plugins, case, form).unwrap_or_else(|e| json!({"error": e.java_class(), "message": format!("{e:#}")}))
+}
+
+fn answer(plugins: &[Plugin], case: &Case, form: Form) -> Result<Json> {
     let plugin = plugins.iter().find(|p| p.class == case.class).expect("a class of ours");
-    let mut record = record(case);
+    let mut record = record(case, form);
     match &plugin.construct {
         Constructor::Predicate(make) => Ok(json!({"matches": make(&case.config)?.test(&mut record)?})),
         Constructor::Transformation(make) => match make(&case.config)?.apply(&mut record)? {
@@ -107,23 +115,31 @@ fn answer(plugins: &[Plugin], case: &Case) -> Result<Json> {
     }
 }
 
-fn record(case: &Case) -> Record {
+fn record(case: &Case, form: Form) -> Record {
     Record {
         topic: case.topic.as_str().into(),
         partition: Some(case.partition),
-        key: payload(&case.key),
-        value: payload(&case.value),
-        headers: case.headers.iter().map(|(name, data)| Header { key: name.into(), value: payload(data) }).collect(),
+        key: payload(&case.key, form),
+        value: payload(&case.value, form),
+        headers: case.headers.iter().map(|(name, data)| Header { key: name.into(), value: payload(data, form) }).collect(),
         timestamp: case.timestamp,
         offset: Some(case.offset),
     }
 }
 
-/// Schemaless data goes in as it comes from a converter: as bytes.
-fn payload(data: &Data) -> Payload {
+fn payload(data: &Data, form: Form) -> Payload {
     match data {
         Data::Null => Payload::null(),
-        Data::Plain(text) => Payload::encoded(Bytes::copy_from_slice(text.as_bytes()), Format::Json),
+        Data::Plain(text) => {
+            let text = Bytes::copy_from_slice(text.as_bytes());
+            match form {
+                Form::Bytes => Payload::encoded(text, Format::Json),
+                Form::Opened => {
+                    let (text, value) = penstock_api::json::open(&text).expect("data is JSON").expect("and not empty");
+                    Payload::opened(text, Format::Json, SchemaAndValue::schemaless(value))
+                }
+            }
+        }
         Data::WithSchema(value) => Payload::decoded(value.clone()),
     }
 }

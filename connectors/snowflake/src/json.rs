@@ -158,7 +158,7 @@ pub fn timestamp_text(ms: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use penstock_api::value::Map;
+    use penstock_api::Map;
     use std::str::FromStr;
 
     fn check(value: Value, expected: &str) {

@@ -10,6 +10,10 @@ use crate::transform::Part;
 /// Reads and writes keys or values of one task. Made for keys or for values, never both.
 #[crate::async_trait]
 pub trait Converter: Send {
+    /// Says, before the first record, that a transform will look at each value: what has to be gone over to be checked may then be
+    /// decoded as well.
+    fn expect_look(&mut self) {}
+
     /// Fetches what [`to_connect`](Self::to_connect) will need for these records, e.g. schemas by id. Once for each batch.
     ///
     /// What cannot be fetched is no error here: the records that need it fail in `to_connect`, with the reason.

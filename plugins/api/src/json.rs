@@ -3,15 +3,20 @@
 //! Integers become `Int64`, other numbers `Float64` (an integer beyond 64 bits a `Decimal`, where Java wraps around).
 //! The last of several equal keys wins, in the place of the first.
 
+pub(crate) mod object;
 mod read;
+mod scan;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bigdecimal::BigDecimal;
-use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
+use bytes::Bytes;
+use serde::ser::{Serialize, Serializer};
 
 use crate::error::{Error, Result};
+use crate::map::Map;
 use crate::value::Value;
+use object::{JsonObject, Part};
 
 /// Parses JSON text.
 ///
@@ -21,22 +26,109 @@ pub fn parse(text: &[u8]) -> Result<Value> {
     read::read(text).map_err(|message| Error::data(format!("not valid JSON: {message}")))
 }
 
-/// Appends the value as JSON text: bytes as base64, decimals as numbers, dates and times as their numbers.
+/// Checks a message as Java's `JsonConverter` does, without reading it, and answers its value as plain JSON; `None` when there is
+/// nothing but white space, which is null.
+///
+/// # Errors
+/// `Data` with what is wrong, and at which byte.
+pub fn check(message: &Bytes) -> Result<Option<Bytes>> {
+    scan::check(message).map_err(Error::data)
+}
+
+/// [`check`], and the value beside the text: an object's fields are read when somebody asks for them.
+///
+/// # Errors
+/// As [`check`].
+pub fn open(message: &Bytes) -> Result<Option<(Bytes, Value)>> {
+    let Some(plain) = scan::outline(message).map_err(Error::data)? else { return Ok(None) };
+    let value = match plain.fields {
+        Some(fields) => Value::Map(Map::from_json(JsonObject::new(plain.text.clone(), fields))),
+        None => parse(&plain.text)?,
+    };
+    Ok(Some((plain.text, value)))
+}
+
+/// Appends the value as JSON text: bytes as base64, decimals as numbers, dates and times as their numbers. Fields that nobody has read
+/// are written as they came.
 ///
 /// # Errors
 /// `Data` for NaN and infinities as Java's converter writes no valid JSON for them, and for map keys that are no strings.
 pub fn write(value: &Value, out: &mut Vec<u8>) -> Result<()> {
     let start = out.len();
-    serde_json::to_writer(&mut *out, &Plain(value)).map_err(|e| {
+    append(value, out).map_err(|e| {
         out.truncate(start);
         Error::data(format!("value has no JSON form: {e}"))
     })
 }
 
-/// Serialises by `JsonConverter`'s rules without schemas.
-struct Plain<'v>(&'v Value);
+fn append(value: &Value, out: &mut Vec<u8>) -> serde_json::Result<()> {
+    match value {
+        Value::Array(items) => {
+            out.push(b'[');
+            for (at, item) in items.iter().enumerate() {
+                comma(at, out);
+                append(item, out)?;
+            }
+            out.push(b']');
+        }
+        Value::Map(map) => {
+            out.push(b'{');
+            match map.as_json() {
+                Some(object) => append_object(object, out)?,
+                None => {
+                    for (at, (key, value)) in map.entries().iter().enumerate() {
+                        let key = key.as_str().ok_or_else(|| serde::ser::Error::custom("a map key is no string"))?;
+                        append_field(at, key, value, out)?;
+                    }
+                }
+            }
+            out.push(b'}');
+        }
+        Value::Struct(record) => {
+            out.push(b'{');
+            for (at, (field, value)) in record.schema().fields.iter().zip(record.values()).enumerate() {
+                append_field(at, &field.name, value, out)?;
+            }
+            out.push(b'}');
+        }
+        leaf => serde_json::to_writer(out, &Leaf(leaf))?,
+    }
+    Ok(())
+}
 
-impl Serialize for Plain<'_> {
+fn append_object(object: &JsonObject, out: &mut Vec<u8>) -> serde_json::Result<()> {
+    for (at, part) in object.parts().enumerate() {
+        match part {
+            Part::Text { key, value } => {
+                comma(at, out);
+                out.push(b'"');
+                out.extend_from_slice(key);
+                out.extend_from_slice(b"\":");
+                out.extend_from_slice(value);
+            }
+            Part::Own(key, value) => append_field(at, key, value, out)?,
+        }
+    }
+    Ok(())
+}
+
+fn append_field(at: usize, key: &str, value: &Value, out: &mut Vec<u8>) -> serde_json::Result<()> {
+    comma(at, out);
+    serde_json::to_writer(&mut *out, key)?;
+    out.push(b':');
+    append(value, out)
+}
+
+fn comma(at: usize, out: &mut Vec<u8>) {
+    if at > 0 {
+        out.push(b',');
+    }
+}
+
+/// Serialises what holds no other values, by `JsonConverter`'s rules without schemas.
+struct Leaf<'v>(&'v Value);
+
+impl Serialize for Leaf<'_> {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         match self.0 {
             Value::Null => s.serialize_unit(),
@@ -52,28 +144,7 @@ impl Serialize for Plain<'_> {
             Value::String(text) => s.serialize_str(text),
             Value::Bytes(bytes) => s.serialize_str(&BASE64.encode(bytes)),
             Value::Decimal(d) => decimal_number(d).serialize(s),
-            Value::Array(items) => {
-                let mut seq = s.serialize_seq(Some(items.len()))?;
-                for item in items {
-                    seq.serialize_element(&Plain(item))?;
-                }
-                seq.end()
-            }
-            Value::Map(map) => {
-                let mut out = s.serialize_map(Some(map.len()))?;
-                for (key, value) in map.entries() {
-                    let key = key.as_str().ok_or_else(|| serde::ser::Error::custom("a map key is no string"))?;
-                    out.serialize_entry(key, &Plain(value))?;
-                }
-                out.end()
-            }
-            Value::Struct(record) => {
-                let mut out = s.serialize_map(Some(record.values().len()))?;
-                for (field, value) in record.schema().fields.iter().zip(record.values()) {
-                    out.serialize_entry(&field.name, &Plain(value))?;
-                }
-                out.end()
-            }
+            Value::Array(_) | Value::Map(_) | Value::Struct(_) => unreachable!("`append` goes into these"),
         }
     }
 }
@@ -114,5 +185,20 @@ mod tests {
             assert!(parse(text.as_bytes()).is_err(), "{text}");
         }
         assert!(parse(b"\"\xff\"").is_err());
+    }
+
+    #[test]
+    fn an_opened_object_is_written_as_it_came_but_for_what_was_changed() {
+        let text = Bytes::from_static(br#" {"a": 1.50, "b" :[1, 2],"c":"\u00e4"} rest"#);
+        let (plain, mut value) = open(&text).unwrap().unwrap();
+        assert_eq!(plain, br#"{"a": 1.50, "b" :[1, 2],"c":"\u00e4"}"#[..]);
+        let Value::Map(map) = &mut value else { panic!("an object") };
+        map.insert("n\"", Value::string("x\ny"));
+        map.discard("b");
+        let mut out = Vec::new();
+        write(&value, &mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), r#"{"a":1.50,"c":"\u00e4","n\"":"x\ny"}"#);
+        assert!(open(&Bytes::from_static(b" ")).unwrap().is_none());
+        assert_eq!(open(&Bytes::from_static(b"[1]")).unwrap().unwrap().1, Value::Array(vec![Value::Int64(1)]));
     }
 }

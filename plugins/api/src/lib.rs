@@ -5,6 +5,7 @@
 pub mod error;
 pub mod schema;
 pub mod value;
+pub mod map;
 pub mod path;
 pub mod json;
 pub mod payload;
@@ -21,13 +22,14 @@ pub use config::{ConfigDef, ConfigKey, ConfigType, Importance, Parsed, Props};
 pub use connector::{Connector, Offsets, SinkConnector, SinkContext, SinkTask, TaskId, TopicPartition};
 pub use converter::{Converter, HeaderConverter};
 pub use error::{Error, ErrorKind, Result};
+pub use map::Map;
 pub use path::FieldPath;
 pub use payload::{Encoded, Format, Payload};
 pub use record::{Header, Headers, Origin, RawRecord, Record, SinkRecord, TimestampType};
 pub use registry::{Constructor, Plugin, PluginKind, Registry};
 pub use schema::{Field, Kind, Schema, SchemaRef};
 pub use transform::{Flow, Part, Predicate, Transform};
-pub use value::{Map, SchemaAndValue, Struct, Value};
+pub use value::{SchemaAndValue, Struct, Value};
 
 // Crates whose types stand in public signatures here, so that plugin authors use the same version.
 pub use async_trait::async_trait;

@@ -71,6 +71,12 @@ impl Payload {
         Self { encoded: Some(Encoded { bytes, format }), decoded: None }
     }
 
+    /// Bytes of a format that was checked, and the value they hold.
+    #[must_use]
+    pub fn opened(bytes: Bytes, format: Format, value: SchemaAndValue) -> Self {
+        Self { encoded: Some(Encoded { bytes, format }), decoded: Some(Box::new(value)) }
+    }
+
     /// A value that never was bytes, or no longer is.
     #[must_use]
     pub fn decoded(value: SchemaAndValue) -> Self {

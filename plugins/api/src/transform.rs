@@ -34,6 +34,11 @@ pub trait Transform: Send {
         Ok(())
     }
 
+    /// The half of a record that it looks at whatever the record holds; converters then need not go over it twice.
+    fn looks_at(&self) -> Option<Part> {
+        None
+    }
+
     /// Changes a record in place, or drops it. After an error the record is not used again: a retry and a dead letter
     /// start from the raw one.
     fn apply(&mut self, record: &mut Record) -> Result<Flow>;

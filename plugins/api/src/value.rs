@@ -4,6 +4,7 @@ use bigdecimal::BigDecimal;
 use bytes::Bytes;
 use compact_str::CompactString;
 
+use crate::map::Map;
 use crate::schema::{Kind, SchemaRef, logical};
 
 /// Connect's data, with or without a schema beside it.
@@ -134,100 +135,6 @@ impl Value {
     }
 }
 
-/// A map in insertion order. Keys are unique; those of schemaless data are strings.
-///
-/// Kept as a list: messages have few fields, where a scan beats hashing.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Map(Vec<(Value, Value)>);
-
-impl Map {
-    /// An empty map.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// An empty map with room for `capacity` entries.
-    #[must_use]
-    pub fn with_capacity(capacity: usize) -> Self {
-        Self(Vec::with_capacity(capacity))
-    }
-
-    /// Takes entries whose keys the caller knows to be unique.
-    #[must_use]
-    pub fn from_unique(entries: Vec<(Value, Value)>) -> Self {
-        Self(entries)
-    }
-
-    /// The value under a string key.
-    #[must_use]
-    pub fn get(&self, key: &str) -> Option<&Value> {
-        self.0.iter().find(|(k, _)| k.as_str() == Some(key)).map(|(_, v)| v)
-    }
-
-    /// The value under a string key, to change.
-    pub fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
-        self.0.iter_mut().find(|(k, _)| k.as_str() == Some(key)).map(|(_, v)| v)
-    }
-
-    /// Sets the value under a string key; an existing key keeps its place.
-    pub fn insert(&mut self, key: impl Into<CompactString>, value: Value) {
-        let key = key.into();
-        match self.get_mut(&key) {
-            Some(old) => *old = value,
-            None => self.0.push((Value::String(key), value)),
-        }
-    }
-
-    /// Sets the value under any key; an existing key keeps its place.
-    pub fn insert_value(&mut self, key: Value, value: Value) {
-        match self.0.iter_mut().find(|(k, _)| *k == key) {
-            Some((_, old)) => *old = value,
-            None => self.0.push((key, value)),
-        }
-    }
-
-    /// Takes the value under a string key out; the order of the others stays.
-    pub fn remove(&mut self, key: &str) -> Option<Value> {
-        let at = self.0.iter().position(|(k, _)| k.as_str() == Some(key))?;
-        Some(self.0.remove(at).1)
-    }
-
-    /// Keeps the entries for which `keep` says so.
-    pub fn retain(&mut self, mut keep: impl FnMut(&Value, &Value) -> bool) {
-        self.0.retain(|(k, v)| keep(k, v));
-    }
-
-    /// The entries, in order.
-    #[must_use]
-    pub fn entries(&self) -> &[(Value, Value)] {
-        &self.0
-    }
-
-    /// The entries, in order, taken out.
-    #[must_use]
-    pub fn into_entries(self) -> Vec<(Value, Value)> {
-        self.0
-    }
-
-    /// Keys and values to change in place; the caller keeps keys unique.
-    pub fn entries_mut(&mut self) -> &mut [(Value, Value)] {
-        &mut self.0
-    }
-
-    /// How many entries there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
 /// Values for the fields of a struct schema, by the schema's order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Struct {
@@ -314,16 +221,5 @@ mod tests {
     #[test]
     fn a_value_stays_small() {
         assert!(size_of::<Value>() <= 40, "{} bytes", size_of::<Value>());
-    }
-
-    #[test]
-    fn a_map_keeps_its_order() {
-        let mut map = Map::new();
-        map.insert("b", Value::Int32(1));
-        map.insert("a", Value::Int32(2));
-        map.insert("b", Value::Int32(3));
-        assert_eq!(map.get("b"), Some(&Value::Int32(3)));
-        assert_eq!(map.remove("b"), Some(Value::Int32(3)));
-        assert_eq!(map.len(), 1);
     }
 }

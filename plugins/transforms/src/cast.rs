@@ -74,6 +74,10 @@ impl Cast {
 }
 
 impl Transform for Cast {
+    fn looks_at(&self) -> Option<Part> {
+        Some(self.part)
+    }
+
     fn apply(&mut self, record: &mut Record) -> Result<Flow> {
         let payload = self.part.of_mut(record);
         if payload.decode()?.value.is_null() {

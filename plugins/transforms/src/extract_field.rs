@@ -81,6 +81,10 @@ impl ExtractField {
 }
 
 impl Transform for ExtractField {
+    fn looks_at(&self) -> Option<Part> {
+        Some(self.part)
+    }
+
     fn apply(&mut self, record: &mut Record) -> Result<Flow> {
         let data = self.part.of_mut(record).decode_mut()?;
         let SchemaAndValue { schema, value } = std::mem::take(data);

@@ -69,6 +69,10 @@ impl Flatten {
 }
 
 impl Transform for Flatten {
+    fn looks_at(&self) -> Option<Part> {
+        Some(self.part)
+    }
+
     fn apply(&mut self, record: &mut Record) -> Result<Flow> {
         let payload = self.part.of_mut(record);
         if payload.decode()?.value.is_null() {

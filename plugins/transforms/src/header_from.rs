@@ -90,6 +90,10 @@ impl HeaderFrom {
 }
 
 impl Transform for HeaderFrom {
+    fn looks_at(&self) -> Option<Part> {
+        Some(self.part)
+    }
+
     fn apply(&mut self, record: &mut Record) -> Result<Flow> {
         let data = if self.moved.is_some() {
             self.part.of_mut(record).decode_mut()?

@@ -105,6 +105,10 @@ impl InsertField {
 }
 
 impl Transform for InsertField {
+    fn looks_at(&self) -> Option<Part> {
+        Some(self.part)
+    }
+
     fn apply(&mut self, record: &mut Record) -> Result<Flow> {
         let Record { topic, partition, offset, timestamp, key, value, .. } = record;
         let facts = Facts { topic, partition: *partition, offset: *offset, timestamp: *timestamp };

@@ -64,6 +64,10 @@ impl MaskField {
 }
 
 impl Transform for MaskField {
+    fn looks_at(&self) -> Option<Part> {
+        Some(self.part)
+    }
+
     fn apply(&mut self, record: &mut Record) -> Result<Flow> {
         let data = self.part.of_mut(record).decode_mut()?;
         if data.schema.is_none() {

@@ -79,6 +79,10 @@ impl ReplaceField {
 }
 
 impl Transform for ReplaceField {
+    fn looks_at(&self) -> Option<Part> {
+        Some(self.part)
+    }
+
     fn apply(&mut self, record: &mut Record) -> Result<Flow> {
         let payload = self.part.of_mut(record);
         if payload.decode()?.value.is_null() {
@@ -109,19 +113,15 @@ impl Choice {
     }
 
     fn apply(&self, map: &mut Map) {
-        if !self.exclude.is_empty() || !self.include.is_empty() {
+        if self.include.is_empty() {
+            self.exclude.iter().for_each(|name| map.discard(name));
+        } else {
             map.retain(|key, _| key.as_str().is_none_or(|name| self.keeps(name)));
         }
-        if self.renames.iter().any(|(old, new)| map.get(old).is_some() && map.get(new).is_some()) {
-            return self.rename_onto_others(map);
-        }
-        if !self.renames.is_empty() {
-            for (key, _) in map.entries_mut() {
-                let new = self.renames.iter().find(|(old, _)| key.as_str() == Some(old)).map(|(_, new)| new);
-                if let Some(new) = new {
-                    *key = Value::string(new.as_str());
-                }
-            }
+        if self.renames.iter().any(|(old, new)| map.has(old) && map.has(new)) {
+            self.rename_onto_others(map);
+        } else {
+            map.rename(&self.renames);
         }
     }
 

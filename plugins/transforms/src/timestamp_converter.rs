@@ -140,6 +140,10 @@ impl TimestampConverter {
 }
 
 impl Transform for TimestampConverter {
+    fn looks_at(&self) -> Option<Part> {
+        Some(self.part)
+    }
+
     fn apply(&mut self, record: &mut Record) -> Result<Flow> {
         let data = self.part.of_mut(record).decode_mut()?;
         if let Some(schema) = data.schema.take() {

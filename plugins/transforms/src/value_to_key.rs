@@ -1,7 +1,9 @@
 //! `ValueToKey`: a new key of some of the value's fields.
 
 use penstock_api::config::{ConfigDef, Parsed};
-use penstock_api::{Error, Flow, Map, Payload, Record, Result, Schema, SchemaAndValue, SchemaRef, Struct, Transform, Value};
+use penstock_api::{
+    Error, Flow, Map, Part, Payload, Record, Result, Schema, SchemaAndValue, SchemaRef, Struct, Transform, Value,
+};
 
 use crate::keys;
 use crate::names::Names;
@@ -65,6 +67,10 @@ impl ValueToKey {
 }
 
 impl Transform for ValueToKey {
+    fn looks_at(&self) -> Option<Part> {
+        Some(Part::Value)
+    }
+
     fn apply(&mut self, record: &mut Record) -> Result<Flow> {
         // Only read: the value's bytes still stand for it.
         let key = self.key_of(record.value.decode()?)?;

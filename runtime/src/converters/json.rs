@@ -1,18 +1,18 @@
 //! `JsonConverter`: JSON with its schema in an envelope, or without one.
 //!
-//! Without schemas nothing is decoded: a message is checked by one scan, and stays bytes until somebody looks.
+//! Without schemas nothing is decoded: a message is checked by one scan, and stays bytes until somebody looks. When it is known that
+//! somebody will, the same scan notes where the fields are.
 
 use penstock_api::config::Check;
 use penstock_api::{
-    Bytes, ConfigDef, ConfigKey, ConfigType, Converter, Error, Format, Importance, Part, Payload, Props, RawRecord, Record,
-    Result, Schema, SchemaAndValue, SchemaRef, Value, async_trait,
+    Bytes, ConfigDef, ConfigKey, ConfigType, Converter, Error, Format, Importance, Part, Payload, Props, Record, Result, Schema,
+    SchemaAndValue, SchemaRef, Value, async_trait, json,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::json_scan::plain_json;
 use super::{json_schema, json_value};
 
 /// How Connect's decimals are written.
@@ -33,6 +33,8 @@ pub(super) struct JsonOptions {
 /// The converter.
 pub(super) struct JsonConverter {
     schemas_enable: bool,
+    /// A transform looks at each value.
+    is_looked_at: bool,
     options: JsonOptions,
     /// `schema.content`: the schema of all messages, which then come without an envelope.
     content: Option<SchemaRef>,
@@ -76,6 +78,7 @@ impl JsonConverter {
         let content = config.text("schema.content").filter(|c| !c.is_empty()).map(|text| schema_content(text, &options));
         Ok(Self {
             schemas_enable: config.boolean("schemas.enable"),
+            is_looked_at: false,
             content: content.transpose()?.flatten(),
             options,
             read: Cache::new(size),
@@ -162,11 +165,19 @@ fn schema_content(text: &str, options: &JsonOptions) -> Result<Option<SchemaRef>
 
 #[async_trait]
 impl Converter for JsonConverter {
+    fn expect_look(&mut self) {
+        self.is_looked_at = true;
+    }
+
     fn to_connect(&mut self, _topic: &str, wire: Option<&Bytes>) -> Result<Payload> {
         let Some(wire) = wire else { return Ok(Payload::null()) };
-        let json = plain_json(wire).map_err(|what| {
-            Error::data("Converting byte[] to Kafka Connect data failed due to serialization error").with_source(what)
-        })?;
+        let failed = |e: Error| e.context("Converting byte[] to Kafka Connect data failed due to serialization error");
+        if !self.schemas_enable && self.is_looked_at {
+            let opened = json::open(wire).map_err(failed)?;
+            let payload = opened.map(|(text, value)| Payload::opened(text, Format::Json, SchemaAndValue::schemaless(value)));
+            return Ok(payload.unwrap_or_default());
+        }
+        let json = json::check(wire).map_err(failed)?;
         if !self.schemas_enable {
             return Ok(json.map_or_else(Payload::null, |json| Payload::encoded(json, Format::Json)));
         }
@@ -184,8 +195,6 @@ impl Converter for JsonConverter {
     async fn from_connect(&mut self, records: &[&Record], part: Part) -> Vec<Result<Option<Bytes>>> {
         records.iter().map(|record| self.write(part.of(record))).collect()
     }
-
-    async fn prefetch(&mut self, _records: &[RawRecord], _part: Part) {}
 }
 
 fn under_content(schema: &Schema) -> Result<Value> {

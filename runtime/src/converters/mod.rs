@@ -1,6 +1,5 @@
 //! Converters: between wire bytes and payloads.
 
-mod json_scan;
 mod json_value;
 mod json_schema;
 mod json;

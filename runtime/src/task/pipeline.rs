@@ -55,9 +55,18 @@ impl Pipeline {
             transform.start(&context).await.map_err(|e| e.context(format!("start transform {}", step.alias)))?;
             steps.push(Step { transform, context, predicate: step.predicate, negate: step.negate });
         }
+        let mut key = make_converter(&config.key_converter, Part::Key).map_err(|e| e.context("key.converter"))?;
+        let mut value = make_converter(&config.value_converter, Part::Value).map_err(|e| e.context("value.converter"))?;
+        for step in steps.iter().filter(|step| step.predicate.is_none()) {
+            match step.transform.looks_at() {
+                Some(Part::Key) => key.expect_look(),
+                Some(Part::Value) => value.expect_look(),
+                None => {}
+            }
+        }
         Ok(Self {
-            key: make_converter(&config.key_converter, Part::Key).map_err(|e| e.context("key.converter"))?,
-            value: make_converter(&config.value_converter, Part::Value).map_err(|e| e.context("value.converter"))?,
+            key,
+            value,
             header: make_header_converter(&config.header_converter).map_err(|e| e.context("header.converter"))?,
             classes: ConverterClasses {
                 key: config.key_converter.class.clone(),

@@ -5,7 +5,8 @@
 use bigdecimal::BigDecimal;
 use compact_str::CompactString;
 
-use crate::value::{Map, Value};
+use crate::map::Map;
+use crate::value::Value;
 
 /// How deep arrays and objects may lie in each other, as in Jackson.
 const DEPTH_MAX: usize = 1_000;
@@ -98,7 +99,7 @@ impl<'t> Reader<'t> {
             self.expect(b':', "expected `:`")?;
             self.skip_space();
             self.value(&mut fields[at].1)?;
-            if seen.may_hold(fields[at].0.as_str().unwrap_or_default()) {
+            if seen.may_hold(fields[at].0.as_str().unwrap_or_default().as_bytes()) {
                 last_wins(&mut fields);
             }
             if !self.goes_on(b'}', "expected `,` or `}`")? {
@@ -295,12 +296,11 @@ impl<'t> Reader<'t> {
 
 /// Which keys an object may hold already: one bit for each of 64 sorts of keys. Most objects need no comparison of keys at all.
 #[derive(Default)]
-struct Seen(u64);
+pub(super) struct Seen(u64);
 
 impl Seen {
     /// Whether an equal key may have been asked for before.
-    fn may_hold(&mut self, key: &str) -> bool {
-        let bytes = key.as_bytes();
+    pub(super) fn may_hold(&mut self, bytes: &[u8]) -> bool {
         let (first, last) = (bytes.first().copied().unwrap_or(0), bytes.last().copied().unwrap_or(0));
         let sort = usize::from(first).wrapping_mul(7) ^ usize::from(last).wrapping_mul(13) ^ bytes.len();
         let bit = 1 << (sort % 64);
@@ -320,7 +320,7 @@ fn last_wins(fields: &mut Vec<(Value, Value)>) {
 }
 
 /// How many bytes lie before the first quote, backslash or control character; eight at a time.
-fn plain_prefix(text: &[u8]) -> usize {
+pub(super) fn plain_prefix(text: &[u8]) -> usize {
     const ONES: u64 = u64::MAX / 255;
     const HIGHS: u64 = ONES * 0x80;
     // Marks zero bytes; a mark above the lowest one may be false, so that only the lowest counts.
@@ -382,6 +382,12 @@ mod tests {
             for text in [value.to_string(), serde_json::to_string_pretty(&value).unwrap()] {
                 prop_assert_eq!(as_serde(&read(text.as_bytes()).unwrap()), value.clone(), "{}", text);
             }
+        }
+
+        #[test]
+        fn strings_are_skipped_to_the_right_place(text in "[ -~\u{80}-\u{2fff}\"\\\\\n]{0,60}") {
+            let expected = text.bytes().position(|b| b == b'"' || b == b'\\' || b < 0x20).unwrap_or(text.len());
+            prop_assert_eq!(plain_prefix(text.as_bytes()), expected);
         }
 
         /// Texts that are nearly JSON: both readers agree on which are.

@@ -1,55 +1,97 @@
-//! Whether bytes are JSON as Java's `JsonConverter` takes it, found in one pass without decoding.
+//! Whether bytes are JSON as Java's `JsonConverter` takes it, found in one pass without decoding; and where an object's fields lie.
 //!
 //! Jackson reads the first value and stops there, takes leading zeros (Connect asks it to) and lone surrogates. What it takes and
 //! RFC 8259 does not is rewritten, so that everything behind this scan reads plain JSON. The differences that remain are in
-//! `decisions/0021-json-scan.md`.
+//! `decisions/0021-json-scan.md` of the runtime.
 
 use bytes::Bytes;
 use std::borrow::Cow;
+
+use super::object::{Field, FieldSpan, Span};
+use super::read::{Seen, plain_prefix};
 
 /// How deep arrays and objects may lie in each other, as in Jackson.
 const DEPTH_MAX: usize = 1_000;
 /// How long a number may be, as in Jackson.
 const NUMBER_BYTES_MAX: usize = 1_000;
+/// Room that an outline begins with.
+const FIELDS: usize = 12;
+
+/// A message's value as plain JSON.
+pub(super) struct Plain {
+    pub(super) text: Bytes,
+    /// The fields of an object. `None` for other values, and for objects that must be read as a whole: with equal keys, or escapes in
+    /// keys. Only if asked for.
+    pub(super) fields: Option<Vec<Field>>,
+}
 
 /// Checks a message and answers its value as plain JSON; `None` when there is nothing but white space, which is null.
 ///
 /// # Errors
 /// What is wrong, and at which byte.
-pub(super) fn plain_json(message: &Bytes) -> Result<Option<Bytes>, String> {
+pub(super) fn check(message: &Bytes) -> Result<Option<Bytes>, String> {
+    Ok(scan::<false>(message)?.map(|plain| plain.text))
+}
+
+/// [`check`], and where the fields of an object lie.
+pub(super) fn outline(message: &Bytes) -> Result<Option<Plain>, String> {
+    scan::<true>(message)
+}
+
+fn scan<const OUTLINE: bool>(message: &Bytes) -> Result<Option<Plain>, String> {
     let text = std::str::from_utf8(message).map_err(|e| format!("invalid UTF-8 at byte {}", e.valid_up_to()))?;
-    let mut scan = Scan { text: text.as_bytes(), at: 0, odd: false };
-    if text.starts_with('\u{feff}') {
-        scan.at = 3;
-    }
-    scan.skip_space();
-    let start = scan.at;
+    let start = if text.starts_with('\u{feff}') { 3 } else { 0 };
+    let start = start + text.as_bytes()[start..].iter().take_while(|b| is_space(**b)).count();
     if start == message.len() {
         return Ok(None);
     }
-    scan.value().map_err(|what| format!("{what} at byte {}", scan.at))?;
+    let mut scan =
+        Scan::<OUTLINE> { text: &text.as_bytes()[start..], at: 0, odd: false, key: Span::default(), outline: Outline::default() };
+    scan.value().map_err(|what| format!("{what} at byte {}", start + scan.at))?;
+    let end = start + scan.at;
     if scan.odd {
-        return Ok(Some(Bytes::from(rewrite(&text[start..scan.at]).into_owned())));
+        return Ok(Some(Plain { text: Bytes::from(rewrite(&text[start..end]).into_owned()), fields: None }));
     }
-    Ok(Some(if start == 0 && scan.at == message.len() { message.clone() } else { message.slice(start..scan.at) }))
+    let text = if start == 0 && end == message.len() { message.clone() } else { message.slice(start..end) };
+    let is_outlined = OUTLINE && text[0] == b'{' && !scan.outline.is_blurred && u32::try_from(text.len()).is_ok();
+    Ok(Some(Plain { text, fields: is_outlined.then_some(scan.outline.fields) }))
 }
 
-struct Scan<'t> {
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\n' | b'\t' | b'\r')
+}
+
+struct Scan<'t, const OUTLINE: bool> {
+    /// From the value's first byte on.
     text: &'t [u8],
     at: usize,
     /// A leading zero or a lone surrogate was met.
     odd: bool,
+    /// The key that was read last, whatever object it belongs to.
+    key: Span,
+    outline: Outline,
+}
+
+/// The outermost object's fields.
+#[derive(Default)]
+struct Outline {
+    fields: Vec<Field>,
+    /// The field whose value is being scanned.
+    open: Option<FieldSpan>,
+    seen: Seen,
+    /// Keys are equal, or hold escapes.
+    is_blurred: bool,
 }
 
 type Outcome = Result<(), &'static str>;
 
-impl Scan<'_> {
+impl<const OUTLINE: bool> Scan<'_, OUTLINE> {
     fn peek(&self) -> Option<u8> {
         self.text.get(self.at).copied()
     }
 
     fn skip_space(&mut self) {
-        while let Some(b' ' | b'\n' | b'\t' | b'\r') = self.peek() {
+        while self.peek().is_some_and(is_space) {
             self.at += 1;
         }
     }
@@ -58,6 +100,9 @@ impl Scan<'_> {
     fn value(&mut self) -> Outcome {
         let mut nesting = Nesting::default();
         loop {
+            if OUTLINE && nesting.depth == 1 {
+                self.begin_field();
+            }
             match self.peek() {
                 Some(b'{') => {
                     nesting.push(true)?;
@@ -93,6 +138,9 @@ impl Scan<'_> {
     /// Closes what ends here. Answers whether that was all; else the next value follows.
     fn after_value(&mut self, nesting: &mut Nesting) -> Result<bool, &'static str> {
         while nesting.depth > 0 {
+            if OUTLINE && nesting.depth == 1 {
+                self.end_field();
+            }
             self.skip_space();
             let in_object = nesting.in_object();
             match self.peek() {
@@ -114,12 +162,37 @@ impl Scan<'_> {
         Ok(true)
     }
 
+    /// Notes where a value begins that lies in the outermost object (or array, whose outline nobody asks for).
+    fn begin_field(&mut self) {
+        let (text, key) = (self.text, self.key.of(self.text));
+        let Outline { fields, open, seen, is_blurred } = &mut self.outline;
+        let is_twin = |before: &Field| matches!(before, Field::Text(span) if span.key.of(text) == key);
+        *is_blurred |= (seen.may_hold(key) && fields.iter().any(is_twin)) || plain_prefix(key) < key.len();
+        *open = Some(FieldSpan { key: self.key, value: Span { start: self.at as u32, end: 0 } });
+    }
+
+    /// Notes where it ends; called again at the end of the object itself, when none is open.
+    fn end_field(&mut self) {
+        let Outline { fields, open, .. } = &mut self.outline;
+        if let Some(mut span) = open.take() {
+            span.value.end = self.at as u32;
+            if fields.is_empty() {
+                fields.reserve(FIELDS);
+            }
+            fields.push(Field::Text(span));
+        }
+    }
+
     /// A key and its colon.
     fn key(&mut self) -> Outcome {
         if self.peek() != Some(b'"') {
             return Err("expected a key in double quotes");
         }
+        let start = self.at + 1;
         self.string()?;
+        if OUTLINE {
+            self.key = Span { start: start as u32, end: (self.at - 1) as u32 };
+        }
         self.skip_space();
         if self.peek() != Some(b':') {
             return Err("expected `:`");
@@ -250,26 +323,6 @@ impl Nesting {
     }
 }
 
-/// How many bytes lie before the first quote, backslash or control character; eight at a time.
-fn plain_prefix(text: &[u8]) -> usize {
-    const ONES: u64 = u64::MAX / 255;
-    const HIGHS: u64 = ONES * 0x80;
-    // Marks zero bytes; a mark above the lowest one may be false, so that only the lowest counts.
-    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
-    let mut at = 0;
-    while let Some(chunk) = text.get(at..at + 8) {
-        let word = u64::from_le_bytes(chunk.try_into().expect("eight bytes"));
-        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
-        let found = zeros(word ^ (ONES * u64::from(b'"'))) | zeros(word ^ (ONES * u64::from(b'\\'))) | control;
-        if found != 0 {
-            return at + found.trailing_zeros() as usize / 8;
-        }
-        at += 8;
-    }
-    let rest = text[at..].iter().position(|b| matches!(b, b'"' | b'\\' | 0..=0x1f));
-    rest.map_or(text.len(), |rest| at + rest)
-}
-
 fn hex(text: &[u8], at: usize) -> Option<u16> {
     let digits = text.get(at..at + 4)?;
     digits.iter().try_fold(0, |unit: u16, digit| Some(unit << 4 | u16::try_from(char::from(*digit).to_digit(16)?).ok()?))
@@ -343,7 +396,7 @@ mod tests {
     /// `Ok(text)`: taken as this plain JSON; `Err(part)`: refused with this in the message.
     fn check(text: &[u8], expected: Result<&str, &str>) {
         let shown = String::from_utf8_lossy(&text[..text.len().min(40)]).into_owned();
-        match (plain_json(&Bytes::copy_from_slice(text)), expected) {
+        match (super::check(&Bytes::copy_from_slice(text)), expected) {
             (Ok(plain), Ok(expected)) => assert_eq!(plain.as_deref().unwrap_or_default(), expected.as_bytes(), "{shown}"),
             (Err(message), Err(part)) => assert!(message.contains(part), "{shown}: {message}"),
             (got, _) => panic!("{shown}: {got:?}"),
@@ -462,7 +515,7 @@ mod tests {
         #[test]
         fn answers_are_plain_json(text in r#"[\[\]{}",:\\u0-9a-f.eE+\- dnultrs\n]{0,40}"#) {
             let strict = serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok();
-            let ours = plain_json(&Bytes::from(text.clone()));
+            let ours = super::check(&Bytes::from(text.clone()));
             match ours {
                 Ok(Some(plain)) => prop_assert!(serde_json::from_slice::<serde::de::IgnoredAny>(&plain).is_ok(), "{text} -> {plain:?}"),
                 Ok(None) => prop_assert!(text.trim().is_empty()),
@@ -470,10 +523,43 @@ mod tests {
             }
         }
 
+        /// Whatever passes can be read, as a whole and field by field.
         #[test]
-        fn strings_are_skipped_to_the_right_place(text in "[ -~\u{80}-\u{2fff}\"\\\\\n]{0,60}") {
-            let expected = text.bytes().position(|b| b == b'"' || b == b'\\' || b < 0x20).unwrap_or(text.len());
-            prop_assert_eq!(plain_prefix(text.as_bytes()), expected);
+        fn what_passes_can_be_read(text in r#"\{("[a-c\\n"]{0,2}" ?: ?([-0-9.e]{1,4}|"[^"]{0,4}"|\[[0-9, \[\]]{0,5}\]|true|null|\{\}),? ?){0,4}\}?"#) {
+            let Ok(Some(plain)) = outline(&Bytes::from(text.clone())) else { return Ok(()) };
+            let whole = crate::json::read::read(&plain.text);
+            prop_assert!(whole.is_ok(), "{text}: {whole:?}");
+            let Some(fields) = plain.fields else { return Ok(()) };
+            let Ok(crate::Value::Map(map)) = whole else { panic!("{text} is no object") };
+            let read: Vec<_> = fields.iter().map(|field| {
+                let Field::Text(field) = field else { panic!("nothing was changed") };
+                let key = String::from_utf8(field.key.of(&plain.text).to_vec()).unwrap();
+                (crate::Value::string(key), crate::json::read::read(field.value.of(&plain.text)).unwrap())
+            }).collect();
+            prop_assert_eq!(&read[..], map.entries(), "{}", text);
+        }
+    }
+
+    #[test]
+    fn an_outline_tells_where_the_fields_lie() {
+        let fields = |text: &'static str| {
+            let plain = outline(&Bytes::from_static(text.as_bytes())).unwrap().unwrap();
+            let shown = |span: Span| String::from_utf8(span.of(&plain.text).to_vec()).unwrap();
+            let field = |field: &Field| match field {
+                Field::Text(span) => format!("{}={}", shown(span.key), shown(span.value)),
+                Field::Own(_) => panic!("nothing was changed"),
+            };
+            plain.fields.map(|fields| fields.iter().map(field).collect::<Vec<_>>())
+        };
+        let own = |fields: &[&str]| Some(fields.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(
+            fields(r#" { "a" : {"b":[{}]} ,"c":"x\"}", "d": -1.5e3 } "#),
+            own(&[r#"a={"b":[{}]}"#, r#"c="x\"}""#, "d=-1.5e3"])
+        );
+        assert_eq!(fields("{}"), own(&[]));
+        assert_eq!(fields("{ }x"), own(&[]));
+        for whole in [r#"[{"a":1}]"#, r#"{"a":1,"b":2,"a":3}"#, r#"{"\u0061":1}"#, r#"{"a":07}"#, "1"] {
+            assert_eq!(fields(whole), None, "{whole}");
         }
     }
 }
