@@ -130,6 +130,11 @@ impl Registry {
         &self.plugins
     }
 
+    /// The plugins of that class and kind, one for each version; the one that a name finds comes first.
+    pub fn versions<'r>(&'r self, plugin: &'r Plugin) -> impl Iterator<Item = &'r Arc<Plugin>> {
+        self.plugins.iter().filter(|other| other.class == plugin.class && other.kind() == plugin.kind())
+    }
+
     /// The plugin of one of these kinds that a configuration means by `name`; full names go before simple ones.
     #[must_use]
     pub fn find(&self, kinds: &[PluginKind], name: &str) -> Option<&Arc<Plugin>> {

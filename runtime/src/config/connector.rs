@@ -9,6 +9,7 @@ use penstock_api::{Error, Parsed, Plugin, PluginKind, Props, Registry, Result};
 
 use super::common::{self, CONVERTERS};
 use super::validate::{check_keys, whole_match};
+use super::version;
 use super::worker::{ConverterChoice, WorkerConfig, behind};
 
 /// A connector's configuration as the worker's own parts need it. Made once from checked properties, variables resolved.
@@ -191,10 +192,13 @@ fn transforms(parsed: &Parsed, props: &Props, registry: &Registry, predicates: &
 fn aliased(props: &Props, registry: &Registry, kind: PluginKind, prefix: &str) -> Result<PluginUse> {
     let mut own = behind(props, prefix);
     let class = own.remove("type").unwrap_or_default();
-    for key in ["predicate", "negate", "plugin.version"] {
+    let version = own.remove("plugin.version");
+    for key in ["predicate", "negate"] {
         own.remove(key);
     }
-    plugin_use(registry, kind, &format!("{prefix}type"), class.trim(), own)
+    let used = plugin_use(registry, kind, &format!("{prefix}type"), class.trim(), own)?;
+    let plugin = version::choose(registry, &used.plugin, version.as_deref()).map_err(Error::config)?.clone();
+    Ok(PluginUse { plugin, ..used })
 }
 
 fn errors(parsed: &Parsed) -> ErrorPolicy {

@@ -315,10 +315,16 @@ fn embed_alias(report: &mut Report, props: &Props, registry: &Registry, what: Al
     )
     .importance(Importance::High)
     .shown(&group, 1, Width::Long, &format!("{} version for {alias}", what.display));
+    let version_key = version.name.clone();
     version.default = plugin.map_or(Default::Null, |plugin| Default::Value(plugin.version.clone()));
-    version.recommended = plugin.iter().map(|plugin| plugin.version.clone()).collect();
+    version.recommended =
+        plugin.iter().flat_map(|plugin| registry.versions(plugin)).map(|plugin| plugin.version.clone()).collect();
     report.define(&ConfigDef::new([version]), props);
     let Some(plugin) = plugin else { return };
+    let plugin = version::choose(registry, plugin, props.get(&version_key).map(String::as_str)).unwrap_or_else(|why| {
+        report.error(&version_key, why);
+        plugin
+    });
 
     let mut keys: Vec<ConfigKey> = plugin.config.keys().to_vec();
     if what.kind == PluginKind::Transformation {

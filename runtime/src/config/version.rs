@@ -1,6 +1,37 @@
 //! Version requirements in Maven's range syntax, as `connector.plugin.version` takes them (KIP-891).
 
 use std::cmp::Ordering;
+use std::sync::Arc;
+
+use penstock_api::{Plugin, Registry};
+
+const CONNECTS_OWN: &str = "org.apache.kafka.connect.";
+
+/// The version of a plugin that a configuration wants: the first one, which is the highest, within the requirement. Connect's own
+/// classes are there once and do what any version of Connect's does, so a requirement written for Java's worker does not matter.
+///
+/// # Errors
+/// When none is, with the versions there are.
+pub fn choose<'r>(registry: &'r Registry, plugin: &'r Arc<Plugin>, requirement: Option<&str>) -> Result<&'r Arc<Plugin>, String> {
+    let Some(requirement) = requirement.map(str::trim).filter(|_| !plugin.class.starts_with(CONNECTS_OWN)) else {
+        return Ok(plugin);
+    };
+    let mut refused = Vec::new();
+    let mut range = requirement.to_owned();
+    for version in registry.versions(plugin) {
+        match satisfies(&version.version, requirement) {
+            Ok(()) => return Ok(version),
+            Err(wanted) => {
+                refused.push(version.version.as_str());
+                range = wanted;
+            }
+        }
+    }
+    let has = if refused.len() == 1 { "version" } else { "versions" };
+    let does = if refused.len() == 1 { "does" } else { "do" };
+    let class = &plugin.class;
+    Err(format!("Plugin {class} has {has} {} which {does} not match the required version range {range}", refused.join(", ")))
+}
 
 /// Whether a version is within a requirement: `1.2` (exactly), `latest`, `[1,2)`, `(,3]`.
 ///
@@ -49,7 +80,29 @@ fn compare(a: &str, b: &str) -> Ordering {
 
 #[cfg(test)]
 mod tests {
+    use penstock_api::{Constructor, Error};
+
     use super::*;
+
+    #[test]
+    fn the_highest_version_within_the_requirement_is_chosen() {
+        let of_version = |version: &str| Plugin {
+            class: "com.example.Mask".into(),
+            aliases: Vec::new(),
+            version: version.into(),
+            config: Arc::default(),
+            construct: Constructor::Transformation(Arc::new(|_| Err(Error::fatal("not made in this test")))),
+        };
+        let mut registry = Registry::new();
+        registry.extend(["2.1.0", "1.9.0", "1.0.0"].map(of_version));
+        let plugin = &registry.plugins()[0];
+        let check = |requirement| choose(&registry, plugin, requirement).map(|chosen| chosen.version.as_str());
+        assert_eq!(check(None), Ok("2.1.0"));
+        assert_eq!(check(Some("[1,2)")), Ok("1.9.0"));
+        assert_eq!(check(Some("1.0.0")), Ok("1.0.0"));
+        let told = check(Some("[3,)")).unwrap_err();
+        assert!(told.ends_with("has versions 2.1.0, 1.9.0, 1.0.0 which do not match the required version range [3,)"), "{told}");
+    }
 
     #[test]
     fn ranges() {
