@@ -29,7 +29,7 @@ enum Command {
     /// FILE is a worker file of Kafka Connect (connect-distributed.properties). Each of its keys can also be set in the
     /// environment, which wins: PENSTOCK_WORKER_GROUP_ID is group.id; in a name `_` is a dot, `__` a dash, `___` an underscore.
     ///
-    /// Keys of Penstock's own: penstock.plugin.memory.max.bytes (64 MiB), penstock.plugin.call.timeout.ms (5000),
+    /// Keys of Penstock's own: penstock.plugin.memory.max.bytes (64 MiB), penstock.plugin.call.timeout.ms (1000),
     /// penstock.plugin.cache.dir, penstock.log.format (text, json), penstock.worker.threads.
     ///
     /// Log levels: RUST_LOG, e.g. `info,penstock::task=debug`; later over REST at /admin/loggers.
@@ -110,6 +110,11 @@ fn registry(plugins: &PluginConfig) -> Registry {
     registry.extend(converters::plugins());
     registry.extend(penstock_transforms::plugins());
     registry.extend([penstock_snowflake::plugin(), penstock_blackhole::plugin()]);
+    for component in &components {
+        if registry.find(&[component.kind()], &component.class).is_some() {
+            tracing::warn!("class {} of a component is not used: a built-in one has this name", component.class);
+        }
+    }
     registry.extend(components);
     registry.explain_missing(penstock_host::explain_missing(&problems));
     registry

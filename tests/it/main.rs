@@ -1,6 +1,7 @@
 //! Every integration test, in one binary.
 
 mod avro;
+mod bad_components;
 mod bad_input;
 mod cli;
 mod ground;

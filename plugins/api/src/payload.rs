@@ -56,6 +56,14 @@ pub struct AvroFormat {
 /// Reads bytes that were checked before; what it cannot read is a `Data` error.
 pub trait Decode: Send + Sync {
     fn decode(&self, bytes: &Bytes) -> Result<SchemaAndValue>;
+
+    /// Whether bytes that were not checked yet can be read, which may cost less than to read them.
+    ///
+    /// # Errors
+    /// `Data` when they cannot.
+    fn check(&self, bytes: &Bytes) -> Result<()> {
+        self.decode(bytes).map(drop)
+    }
 }
 
 impl Payload {
@@ -155,6 +163,19 @@ impl From<SchemaAndValue> for Payload {
 }
 
 impl Encoded {
+    /// Whether the bytes are what the format says, without reading more than that takes.
+    ///
+    /// # Errors
+    /// `Data` when they are not.
+    pub fn check(&self) -> Result<()> {
+        match &self.format {
+            Format::Bytes => Ok(()),
+            Format::String | Format::Json => self.decode().map(drop),
+            Format::Avro(avro) => avro.decode.check(&self.bytes),
+            Format::Other(decode) => decode.check(&self.bytes),
+        }
+    }
+
     /// Reads the bytes.
     ///
     /// # Errors

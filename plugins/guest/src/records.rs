@@ -10,7 +10,7 @@ use penstock_api::{
     Bytes, Encoded, Error, Format, Header, Headers, Part, Payload, Predicate, Record, Result, Row, Transform, Value, Verdict,
 };
 
-use crate::columns::{BlobEdits, Edits};
+use crate::columns::{BlobEdits, Edits, HeaderColumns, Scalars};
 use crate::rows::Batch;
 use crate::wit::batches::{self, Encoding};
 
@@ -23,48 +23,63 @@ pub(crate) fn ready<T>(future: impl Future<Output = T>) -> Result<T> {
 }
 
 pub(crate) fn apply(transform: &mut dyn Transform, batch: &Batch<'_>, context: &TransformContext) -> Result<()> {
-    let before = read(batch);
-    let mut records = into_batch(&before);
+    let (before, mut records) = read(batch);
     ready(transform.apply_batch(&mut records, context))??;
     write_back(batch, &before, records.into_rows());
     Ok(())
 }
 
 pub(crate) fn test(predicate: &mut dyn Predicate, batch: &Batch<'_>, context: &TransformContext) -> Result<Vec<bool>> {
-    let before = read(batch);
-    let mut records = into_batch(&before);
+    let (_, mut records) = read(batch);
     ready(predicate.select(&mut records, false, context))??;
     let failed = records.rows().iter().enumerate().filter_map(|(at, row)| Some((at, failure(row)?)));
     batch.fail(failed);
     Ok(records.rows().iter().map(|row| row.selected).collect())
 }
 
-/// The records as they came.
+/// What records were when they came, as far as it must be known to see what has changed.
 struct Before {
-    records: Vec<Record>,
+    topics: Vec<Arc<str>>,
+    /// For each row one of `topics`.
+    topic: Vec<u32>,
+    timestamps: Scalars<i64>,
+    headers: HeaderColumns,
     formats: [Vec<batches::Format>; 2],
+    payloads: [Vec<Payload>; 2],
 }
 
-fn read(batch: &Batch<'_>) -> Before {
-    let topics = batch.topics();
-    let names: Vec<Arc<str>> = topics.names().iter().map(|name| name.as_str().into()).collect();
+/// The records, and what they were.
+fn read(batch: &Batch<'_>) -> (Before, penstock_api::Batch) {
+    let topics = batch.topics().0;
+    let formats = [batch.formats(Part::Key), batch.formats(Part::Value)];
+    let before = Before {
+        topics: topics.names.iter().map(|name| name.as_str().into()).collect(),
+        topic: topics.index,
+        timestamps: batch.timestamps(),
+        headers: batch.headers(),
+        payloads: [payloads(batch, Part::Key, &formats[0]), payloads(batch, Part::Value, &formats[1])],
+        formats,
+    };
     let partitions = batch.partitions();
     let offsets = batch.offsets();
-    let timestamps = batch.timestamps();
-    let headers = batch.headers();
-    let formats = [batch.formats(Part::Key), batch.formats(Part::Value)];
-    let mut keys = payloads(batch, Part::Key, &formats[0]);
-    let mut values = payloads(batch, Part::Value, &formats[1]);
-    let records = (0..batch.len()).map(|row| Record {
-        topic: names[topics.index()[row] as usize].clone(),
-        partition: Some(partitions[row]).filter(|partition| *partition >= 0),
-        offset: offsets.get(row),
-        key: std::mem::take(&mut keys[row]),
-        value: std::mem::take(&mut values[row]),
-        headers: headers.get(row).map(|(name, value)| Header { key: name.into(), value: header_value(value) }).collect(),
-        timestamp: timestamps.get(row),
-    });
-    Before { records: records.collect(), formats }
+    let mut records = penstock_api::Batch::with_capacity(batch.len());
+    for (row, partition) in partitions.into_iter().enumerate() {
+        let record = Record {
+            topic: before.topics[before.topic[row] as usize].clone(),
+            partition: Some(partition).filter(|partition| *partition >= 0),
+            offset: offsets.get(row),
+            key: before.payloads[0][row].clone(),
+            value: before.payloads[1][row].clone(),
+            headers: before
+                .headers
+                .get(row)
+                .map(|(name, value)| Header { key: name.into(), value: header_value(value) })
+                .collect(),
+            timestamp: before.timestamps.get(row),
+        };
+        records.push(record, row as u32);
+    }
+    (before, records)
 }
 
 fn header_value(value: Option<&[u8]>) -> Payload {
@@ -74,11 +89,8 @@ fn header_value(value: Option<&[u8]>) -> Payload {
 /// JSON, text and bytes cross as they are, all else as JSON. One buffer holds them all.
 fn payloads(batch: &Batch<'_>, part: Part, formats: &[batches::Format]) -> Vec<Payload> {
     use batches::Format as F;
-    if formats.iter().all(|format| *format == F::Null) {
-        return vec![Payload::null(); formats.len()];
-    }
-    let encoding_of = |format: &F| if matches!(format, F::Bytes | F::Text) { Encoding::Raw } else { Encoding::Json };
     let mut payloads = vec![Payload::null(); formats.len()];
+    let encoding_of = |format: &F| if matches!(format, F::Bytes | F::Text) { Encoding::Raw } else { Encoding::Json };
     for encoding in [Encoding::Raw, Encoding::Json] {
         if !formats.iter().any(|format| encoding_of(format) == encoding && *format != F::Null) {
             continue;
@@ -101,14 +113,6 @@ fn payloads(batch: &Batch<'_>, part: Part, formats: &[batches::Format]) -> Vec<P
         }
     }
     payloads
-}
-
-fn into_batch(before: &Before) -> penstock_api::Batch {
-    let mut records = penstock_api::Batch::with_capacity(before.records.len());
-    for (row, record) in before.records.iter().enumerate() {
-        records.push(record.clone(), row as u32);
-    }
-    records
 }
 
 fn failure(row: &Row) -> Option<Error> {
@@ -164,23 +168,23 @@ impl Changes {
                 return;
             }
         }
-        let (old, new) = (&before.records[source], row.record);
-        if !Arc::ptr_eq(&old.topic, &new.topic) {
+        let new = row.record;
+        if !Arc::ptr_eq(&before.topics[before.topic[source] as usize], &new.topic) {
             self.topics.push((row_number, new.topic.clone()));
         }
-        if old.timestamp != new.timestamp {
+        if before.timestamps.get(source) != new.timestamp {
             match new.timestamp {
                 Some(timestamp) => self.timestamps.set(row_number, timestamp),
                 None => self.timestamps.set_null(row_number),
             }
         }
         for part in [Part::Key, Part::Value] {
-            let format = before.formats[part as usize][source];
-            if let Err(error) = self.note_payload(row_number, part, part.of(old), part.of(&new), format) {
+            let (old, format) = (&before.payloads[part as usize][source], before.formats[part as usize][source]);
+            if let Err(error) = self.note_payload(row_number, part, old, part.of(&new), format) {
                 self.failed.push((row_number, error));
             }
         }
-        self.note_headers(row_number, &old.headers, &new.headers);
+        self.note_headers(row_number, &before.headers, source, &new.headers);
     }
 
     fn note_payload(&mut self, row: usize, part: Part, old: &Payload, new: &Payload, format: batches::Format) -> Result<()> {
@@ -210,20 +214,23 @@ impl Changes {
         Ok(())
     }
 
-    fn note_headers(&mut self, row: usize, old: &Headers, new: &Headers) {
-        let same = |a: &Header, b: &Header| a.key == b.key && same_value(&a.value, &b.value);
-        if old.len() == new.len() && old.iter().zip(new.iter()).all(|(a, b)| same(a, b)) {
+    fn note_headers(&mut self, row: usize, before: &HeaderColumns, source: usize, new: &Headers) {
+        let old = || before.get(source);
+        if old().count() == new.len()
+            && old().zip(new.iter()).all(|((name, value), new)| *name == *new.key && is_same(value, &new.value))
+        {
             return;
         }
-        for header in old.iter().filter(|header| new.last(&header.key).is_none()) {
-            let edits = self.headers.entry(header.key.to_string()).or_default();
+        for (name, _) in old().filter(|(name, _)| new.last(name).is_none()) {
+            let edits = self.headers.entry(name.to_owned()).or_default();
             if !edits.ends_with(row) {
                 edits.set_null(row);
             }
         }
         for header in new.iter() {
             let is_last = new.last(&header.key).is_some_and(|last| std::ptr::eq(last, header));
-            let is_unchanged = old.last(&header.key).is_some_and(|old| same_value(&old.value, &header.value));
+            let last_old = old().filter(|(name, _)| **name == *header.key).last();
+            let is_unchanged = last_old.is_some_and(|(_, value)| is_same(value, &header.value));
             if is_last && !is_unchanged {
                 let edits = self.headers.entry(header.key.to_string()).or_default();
                 edits.write(row, |out| header_bytes(&header.value, out));
@@ -251,11 +258,11 @@ fn same_bytes(a: &Encoded, b: &Encoded) -> bool {
     a.bytes.as_ptr() == b.bytes.as_ptr() && a.bytes.len() == b.bytes.len()
 }
 
-fn same_value(a: &Payload, b: &Payload) -> bool {
-    match (a.wire(), b.wire()) {
-        (Some(a), Some(b)) => same_bytes(a, b),
-        (None, None) => a.peek() == b.peek(),
-        _ => false,
+/// Whether a header still has the value it came with.
+fn is_same(old: Option<&[u8]>, new: &Payload) -> bool {
+    match old {
+        Some(old) => matches!(new.wire(), Some(Encoded { bytes, format: Format::Bytes }) if bytes[..] == *old),
+        None => new.is_null(),
     }
 }
 

@@ -65,6 +65,7 @@ pub mod transform {
         world: "penstock:sdk/transforms",
         with: {
             "penstock:connect/types@0.1.0": crate::wit::plugin::penstock::connect::types,
+            "penstock:connect/columns@0.1.0": crate::wit::plugin::penstock::connect::columns,
             "penstock:connect/batches@0.1.0": crate::wit::plugin::penstock::connect::batches,
         },
         pub_export_macro: true,
@@ -101,6 +102,7 @@ pub mod predicate {
         world: "penstock:sdk/predicates",
         with: {
             "penstock:connect/types@0.1.0": crate::wit::plugin::penstock::connect::types,
+            "penstock:connect/columns@0.1.0": crate::wit::plugin::penstock::connect::columns,
             "penstock:connect/batches@0.1.0": crate::wit::plugin::penstock::connect::batches,
         },
         pub_export_macro: true,
@@ -109,4 +111,4 @@ pub mod predicate {
     });
 }
 
-pub use plugin::penstock::connect::{batches, log, types};
+pub use plugin::penstock::connect::{batches, columns, log, types};

@@ -54,6 +54,7 @@ impl Guest {
             task: context.task.task,
             alias: context.alias.clone(),
             class: self.class.clone(),
+            file: self.loaded.file.clone(),
         };
         self.instance = Some(self.fresh().await?);
         Ok(())
@@ -65,7 +66,7 @@ impl Guest {
         let mut instance = self.loaded.instantiate(self.owner.clone()).await.map_err(|stopped| at_start(&stopped))?;
         match instance.configure(&class, &self.props, &self.owner).await {
             Ok(Ok(())) => Ok(instance),
-            Ok(Err(error)) => Err(error.context(format!("configure plugin {class}"))),
+            Ok(Err(error)) => Err(error.context(format!("configure plugin {class} ({})", self.loaded.file))),
             Err(stopped) => Err(at_start(&stopped)),
         }
     }
@@ -107,7 +108,7 @@ impl Guest {
             let started = Instant::now();
             let (call, answer) = instance.work(std::mem::take(batch), rows, allowed).await;
             match answer {
-                Ok(answer) => *batch = settle(instance, call, answer, rows)?,
+                Ok(answer) => *batch = settle(instance, call, answer, rows).map_err(|error| self.gave_up(error))?,
                 Err(stopped) => {
                     *batch = call.abandon();
                     spent += started.elapsed().min(allowed);
@@ -127,6 +128,11 @@ impl Guest {
             }
         }
         Ok(())
+    }
+
+    /// What a plugin said that ends the task, with its name.
+    fn gave_up(&self, error: Error) -> Error {
+        error.context(format!("plugin {} ({}) cannot go on", self.class, self.loaded.file))
     }
 
     async fn stop(&mut self) {

@@ -39,6 +39,11 @@ impl Cache {
         Ok(Self { dir: dir.to_owned() })
     }
 
+    /// The folder.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// The code stored under a key; `None` when there is none, or it is damaged.
     pub(crate) fn load(&self, key: &str) -> Option<Vec<u8>> {
         let path = self.path(key);

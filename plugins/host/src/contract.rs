@@ -44,6 +44,7 @@ pub(crate) mod transforms {
         exports: { default: async },
         with: {
             "penstock:connect/types": super::common::penstock::connect::types,
+            "penstock:connect/columns": super::common::penstock::connect::columns,
             "penstock:connect/batches": super::common::penstock::connect::batches,
         },
     });
@@ -65,13 +66,14 @@ pub(crate) mod predicates {
         exports: { default: async },
         with: {
             "penstock:connect/types": super::common::penstock::connect::types,
+            "penstock:connect/columns": super::common::penstock::connect::columns,
             "penstock:connect/batches": super::common::penstock::connect::batches,
         },
     });
 }
 
 pub(crate) use common::exports::penstock::connect::plugin;
-pub(crate) use common::penstock::connect::{batches, log, types};
+pub(crate) use common::penstock::connect::{batches, columns, log, types};
 
 /// Messages of guests are cut to this many bytes.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 4096;

@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
@@ -19,8 +19,10 @@ use crate::state::State;
 #[derive(Clone, Debug)]
 pub struct HostConfig {
     /// Linear memory that one instance may use, in bytes. At the limit its allocation fails, and it usually traps.
+    /// `penstock.plugin.memory.max.bytes` in the worker file, and in messages.
     pub memory_bytes_max: usize,
-    /// How long one call may take. Then the instance is ended as if it had trapped.
+    /// How long one call may take. Then the instance is ended as if it had trapped. While the whole process stands still, as on a
+    /// machine that is suspended, time does not count. `penstock.plugin.call.timeout.ms` in the worker file, and in messages.
     pub call_deadline: Duration,
     /// Where compiled code is kept; `None` is `$XDG_CACHE_HOME/penstock/components`, else the same under `~/.cache`.
     pub cache_dir: Option<PathBuf>,
@@ -28,7 +30,7 @@ pub struct HostConfig {
 
 impl Default for HostConfig {
     fn default() -> Self {
-        Self { memory_bytes_max: 64 << 20, call_deadline: Duration::from_secs(5), cache_dir: None }
+        Self { memory_bytes_max: 64 << 20, call_deadline: Duration::from_secs(1), cache_dir: None }
     }
 }
 
@@ -80,7 +82,8 @@ impl Engine {
         if let Some(cache) = &self.cache {
             let stored = component.serialize().map_err(std::io::Error::other).and_then(|code| cache.store(&key, &code));
             if let Err(error) = stored {
-                tracing::warn!(%error, "cannot keep compiled code, so the next start compiles again");
+                let dir = cache.dir().display();
+                tracing::warn!(%error, "cannot keep compiled code in {dir} (penstock.plugin.cache.dir), so the next start compiles again");
             }
         }
         Ok(component)
@@ -102,41 +105,60 @@ fn open_cache(config: &HostConfig) -> Option<Cache> {
     let dir = config.cache_dir.clone().or_else(default_dir)?;
     Cache::open(&dir)
         .inspect_err(|error| {
-            tracing::warn!(dir = %dir.display(), %error, "no cache for compiled plugins, so each start compiles them");
+            let dir = dir.display();
+            tracing::warn!(%error, "no cache for compiled plugins in {dir} (penstock.plugin.cache.dir), so each start compiles them");
         })
         .ok()
 }
 
 /// Counts epochs while a guest runs, so that an idle worker sleeps.
 struct Clock {
-    calls: Arc<AtomicUsize>,
+    hands: Arc<Hands>,
     thread: Thread,
 }
 
-pub(crate) struct Running<'c>(&'c Clock);
+#[derive(Default)]
+struct Hands {
+    /// Calls that are under way.
+    calls: AtomicUsize,
+    ticks: AtomicU32,
+}
+
+/// A call that is under way.
+pub(crate) struct Running<'c> {
+    clock: &'c Clock,
+    since: u32,
+}
 
 impl Clock {
     fn start(engine: &wasmtime::Engine) -> Self {
-        let calls = Arc::new(AtomicUsize::new(0));
-        let (weak, counted) = (engine.weak(), calls.clone());
+        let hands = Arc::<Hands>::default();
+        let (weak, turned) = (engine.weak(), hands.clone());
         let handle = thread::Builder::new()
             .name("plugin-clock".into())
-            .spawn(move || tick(&weak, &counted))
+            .spawn(move || tick(&weak, &turned))
             .expect("a thread can be started when the worker starts");
-        Self { calls, thread: handle.thread().clone() }
+        Self { hands, thread: handle.thread().clone() }
     }
 
     fn running(&self) -> Running<'_> {
-        if self.calls.fetch_add(1, Ordering::AcqRel) == 0 {
+        if self.hands.calls.fetch_add(1, Ordering::AcqRel) == 0 {
             self.thread.unpark();
         }
-        Running(self)
+        Running { clock: self, since: self.hands.ticks.load(Ordering::Relaxed) }
+    }
+}
+
+impl Running<'_> {
+    /// For how long, counted in ticks: less than the time on the wall when the machine stood still or was short of time.
+    pub(crate) fn elapsed(&self) -> Duration {
+        TICK * self.clock.hands.ticks.load(Ordering::Relaxed).wrapping_sub(self.since)
     }
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.calls.fetch_sub(1, Ordering::AcqRel);
+        self.clock.hands.calls.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -147,13 +169,14 @@ impl Drop for Clock {
     }
 }
 
-fn tick(engine: &EngineWeak, calls: &AtomicUsize) {
+fn tick(engine: &EngineWeak, hands: &Hands) {
     loop {
-        if calls.load(Ordering::Acquire) == 0 {
+        if hands.calls.load(Ordering::Acquire) == 0 {
             thread::park();
         }
         thread::sleep(TICK);
         let Some(engine) = engine.upgrade() else { return };
+        hands.ticks.fetch_add(1, Ordering::Relaxed);
         engine.increment_epoch();
     }
 }

@@ -28,6 +28,8 @@ pub(crate) struct Owner {
     pub task: u32,
     pub alias: Arc<str>,
     pub class: Arc<str>,
+    /// Of the component, for messages; empty where they name it anyway.
+    pub file: Arc<str>,
 }
 
 /// The log of one task's plugin; clones share it.
@@ -62,7 +64,7 @@ impl GuestLog {
         }
         // What a guest writes must not look like lines of the worker.
         let text = text.trim_end().replace(['\n', '\r'], " | ");
-        let Owner { connector, task, alias, class } = &inner.owner;
+        let Owner { connector, task, alias, class, .. } = &inner.owner;
         if left_out > 0 {
             tracing::warn!(target: "penstock::plugin", %connector, task, %alias, %class, left_out, "the plugin writes too much: lines were left out");
         }
@@ -82,6 +84,11 @@ impl GuestLog {
         let lines =
             text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("note: run with `RUST_BACKTRACE"));
         lines.collect::<Vec<_>>().join(" ")
+    }
+
+    /// The component's file.
+    pub(crate) fn file(&self) -> Arc<str> {
+        self.lock().owner.file.clone()
     }
 
     fn output(&self, stream: Stream, bytes: &[u8]) {

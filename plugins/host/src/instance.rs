@@ -14,7 +14,7 @@ use crate::contract::common::Common;
 use crate::contract::predicates::Predicates;
 use crate::contract::transforms::Transforms;
 use crate::contract::{self, plugin, types};
-use crate::engine::Engine;
+use crate::engine::{Engine, Running};
 use crate::guest_log::{GuestLog, Owner};
 use crate::state::{BatchHandle, State};
 
@@ -28,6 +28,8 @@ pub(crate) enum Kind {
 /// A component that can be instantiated.
 pub(crate) struct Loaded {
     pub engine: Arc<Engine>,
+    /// Where it was loaded from; messages name it.
+    pub file: Arc<str>,
     pub pre: InstancePre<State>,
     pub kind: Kind,
 }
@@ -69,16 +71,13 @@ impl Loaded {
     /// Makes an instance that is not configured yet.
     pub(crate) async fn instantiate(&self, owner: Owner) -> Result<Instance, Stopped> {
         let engine = self.engine.clone();
-        let state = State::new(GuestLog::new(owner), engine.config.memory_bytes_max);
+        let deadline = engine.config.call_deadline;
+        let state = State::new(GuestLog::new(owner), engine.config.memory_bytes_max, deadline);
         let mut store = Store::new(engine.wasmtime(), state);
         store.limiter(|state| &mut state.memory);
         store.epoch_deadline_async_yield_and_update(1);
-        let deadline = engine.config.call_deadline;
         store.set_epoch_deadline(1);
-        let instance = {
-            let _running = engine.running();
-            bounded(deadline, self.pre.instantiate_async(&mut store)).await
-        };
+        let instance = bounded(&engine.running(), deadline, self.pre.instantiate_async(&mut store)).await;
         let instance = instance.map_err(|failure| explain(failure, &store, deadline))?;
         let exported = |e: wasmtime::Error| Stopped(format!("it lacks an export: {e:#}"));
         let common = Common::new(&mut store, &instance).map_err(exported)?;
@@ -93,20 +92,19 @@ impl Loaded {
 impl Instance {
     pub(crate) async fn describe(&mut self) -> Result<Vec<plugin::Class>, Stopped> {
         let deadline = self.begin(self.engine.config.call_deadline);
-        let _running = self.engine.running();
         let call = self.common.penstock_connect_plugin().call_describe(&mut self.store);
-        bounded(deadline, call).await.map_err(|failure| explain(failure, &self.store, deadline))
+        bounded(&self.engine.running(), deadline, call).await.map_err(|failure| explain(failure, &self.store, deadline))
     }
 
     /// Makes it work as a class. The inner error is the guest's own.
     pub(crate) async fn configure(&mut self, class: &str, props: &Props, owner: &Owner) -> Result<Result<(), Error>, Stopped> {
         let deadline = self.begin(self.engine.config.call_deadline);
-        let _running = self.engine.running();
         let properties: Vec<(String, String)> = props.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
         let context =
             plugin::Context { connector: owner.connector.to_string(), task: owner.task, alias: owner.alias.to_string() };
         let call = self.common.penstock_connect_plugin().call_configure(&mut self.store, class, &properties, &context);
-        let answer = bounded(deadline, call).await.map_err(|failure| explain(failure, &self.store, deadline))?;
+        let answer = bounded(&self.engine.running(), deadline, call).await;
+        let answer = answer.map_err(|failure| explain(failure, &self.store, deadline))?;
         Ok(answer.map_err(contract::error))
     }
 
@@ -115,16 +113,16 @@ impl Instance {
         let may_change = matches!(self.exports, Exports::Transforms(_));
         self.store.data_mut().call = Some(Call::new(batch, rows, may_change, self.engine.config.memory_bytes_max));
         let deadline = self.begin(deadline);
-        let _running = self.engine.running();
+        let running = self.engine.running();
         let handle = Resource::<BatchHandle>::new_borrow(0);
         let answer = match &self.exports {
             Exports::Transforms(exports) => {
                 let call = exports.penstock_connect_transform().call_apply(&mut self.store, handle);
-                bounded(deadline, call).await.map(|answer| answer.map(|()| Answer::Applied))
+                bounded(&running, deadline, call).await.map(|answer| answer.map(|()| Answer::Applied))
             }
             Exports::Predicates(exports) => {
                 let call = exports.penstock_connect_predicate().call_test(&mut self.store, handle);
-                bounded(deadline, call).await.map(|answer| answer.map(Answer::Matches))
+                bounded(&running, deadline, call).await.map(|answer| answer.map(Answer::Matches))
             }
         };
         let answer = match answer {
@@ -139,9 +137,8 @@ impl Instance {
     /// Tells the guest that it is not needed any more. What goes wrong only goes to the log.
     pub(crate) async fn stop(mut self) {
         let deadline = self.begin(self.engine.config.call_deadline);
-        let _running = self.engine.running();
         let call = self.common.penstock_connect_plugin().call_stop(&mut self.store);
-        if let Err(failure) = bounded(deadline, call).await {
+        if let Err(failure) = bounded(&self.engine.running(), deadline, call).await {
             let why = explain(failure, &self.store, deadline);
             self.store.data().log.line(contract::log::Level::Warn, &format!("stopping the plugin: {why}"), &[]);
         }
@@ -175,33 +172,58 @@ enum Failure {
     Trap(wasmtime::Error),
 }
 
-/// Lets a guest run until the deadline. It yields at each tick of the clock, so the timer gets its turn.
-async fn bounded<T>(deadline: Duration, call: impl Future<Output = wasmtime::Result<T>>) -> Result<T, Failure> {
-    match tokio::time::timeout(deadline, call).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(Failure::Trap(error)),
-        Err(_elapsed) => Err(Failure::TooLate),
+/// Lets a guest run until the deadline. It yields at each tick of the clock, so the timer gets its turn; ticks decide whether the
+/// time is up.
+async fn bounded<T>(
+    running: &Running<'_>,
+    deadline: Duration,
+    call: impl Future<Output = wasmtime::Result<T>>,
+) -> Result<T, Failure> {
+    let mut call = std::pin::pin!(call);
+    loop {
+        let left = deadline.saturating_sub(running.elapsed());
+        if left.is_zero() {
+            return Err(Failure::TooLate);
+        }
+        if let Ok(answer) = tokio::time::timeout(left, &mut call).await {
+            return answer.map_err(Failure::Trap);
+        }
     }
 }
 
+/// What happened and what to do, with the guest's last words and the file it came from.
 fn explain(failure: Failure, store: &Store<State>, deadline: Duration) -> Stopped {
     let state = store.data();
+    let why = match failure {
+        Failure::TooLate if deadline < state.call_deadline => {
+            let (had, all) = (deadline.as_millis(), state.call_deadline.as_millis());
+            format!(
+                "did not return within {had} ms, which is the share of so few records in penstock.plugin.call.timeout.ms ({all})"
+            )
+        }
+        Failure::TooLate => {
+            format!("did not return within {} ms (penstock.plugin.call.timeout.ms)", deadline.as_millis())
+        }
+        Failure::Trap(error) => why_it_trapped(&error, state),
+    };
     let words = state.log.take_last_words();
     let said = if words.is_empty() { String::new() } else { format!("; its last words: {words}") };
-    let error = match failure {
-        Failure::TooLate => {
-            return Stopped(format!("the plugin did not return within {} ms{said}", deadline.as_millis()));
-        }
-        Failure::Trap(error) => error,
-    };
+    let mut told = contract::cut(format!("the plugin {why}{said}"), contract::MESSAGE_BYTES_MAX);
+    let file = state.log.file();
+    if !file.is_empty() {
+        told.push_str(&format!(" ({file})"));
+    }
+    Stopped(told)
+}
+
+fn why_it_trapped(error: &wasmtime::Error, state: &State) -> String {
     if let Some(misuse) = error.downcast_ref::<Misuse>() {
-        return Stopped(format!("the plugin {misuse}"));
+        return misuse.to_string();
     }
     if state.memory.was_refused {
         let mib = state.memory.bytes_max >> 20;
-        return Stopped(format!("the plugin needs more than the {mib} MiB of memory an instance may use{said}"));
+        return format!("needs more than the {mib} MiB of memory that an instance may use (penstock.plugin.memory.max.bytes)");
     }
     let trap = error.downcast_ref::<wasmtime::Trap>().map_or_else(|| format!("{error:#}"), ToString::to_string);
-    let trap = trap.strip_prefix("wasm trap: ").unwrap_or(&trap);
-    Stopped(contract::cut(format!("the plugin trapped: {trap}{said}"), contract::MESSAGE_BYTES_MAX))
+    format!("trapped: {}", trap.strip_prefix("wasm trap: ").unwrap_or(&trap))
 }

@@ -50,21 +50,36 @@ impl fmt::Display for ScanProblem {
 pub fn scan(paths: &[PathBuf], config: HostConfig) -> (Vec<Plugin>, Vec<ScanProblem>) {
     let mut problems = Vec::new();
     let files = files(paths, &mut problems);
-    let mut plugins = Vec::new();
+    let mut found = Vec::new();
     if !files.is_empty() {
         match Engine::new(config) {
-            Ok(engine) => load_all(&engine, files, &mut plugins, &mut problems),
+            Ok(engine) => load_all(&engine, files, &mut found, &mut problems),
             Err(error) => problems.push(ScanProblem {
                 path: files[0].clone(),
                 message: format!("no WebAssembly engine can be started here, so no component can be used: {error:#}"),
             }),
         }
     }
-    plugins.sort_by(|a, b| a.class.cmp(&b.class).then_with(|| compare_versions(&b.version, &a.version)));
+    found.sort_by(|(a, _), (b, _)| a.class.cmp(&b.class).then_with(|| compare_versions(&b.version, &a.version)));
+    found.windows(2).for_each(|pair| tell_rivals(&pair[0], &pair[1]));
     for problem in &problems {
         tracing::warn!(file = %problem.path.display(), "a plugin was left out: {}", problem.message);
     }
-    (plugins, problems)
+    (found.into_iter().map(|(plugin, _)| plugin).collect(), problems)
+}
+
+/// Says which of two files with one class is used.
+fn tell_rivals((used, used_file): &(Plugin, PathBuf), (other, other_file): &(Plugin, PathBuf)) {
+    if used.class != other.class {
+        return;
+    }
+    let (class, version, file) = (&used.class, &used.version, used_file.display());
+    let (other_version, other_file) = (&other.version, other_file.display());
+    if used.version == other.version {
+        tracing::warn!("class {class} {version} is in two files of plugin.path: {file} is used, {other_file} is not; remove one");
+    } else {
+        tracing::info!("class {class} is used in version {version} of {file}, not in version {other_version} of {other_file}");
+    }
 }
 
 /// What to tell somebody who names a class that was not found; `None` when every file was fine.
@@ -80,7 +95,7 @@ pub fn explain_missing(problems: &[ScanProblem]) -> Option<String> {
 }
 
 /// Guests run on a thread of their own, so that this works inside and outside of any runtime.
-fn load_all(engine: &Arc<Engine>, files: Vec<PathBuf>, plugins: &mut Vec<Plugin>, problems: &mut Vec<ScanProblem>) {
+fn load_all(engine: &Arc<Engine>, files: Vec<PathBuf>, found: &mut Vec<(Plugin, PathBuf)>, problems: &mut Vec<ScanProblem>) {
     let load = async |file: &Path| load::plugins(engine, file).await;
     std::thread::scope(|scope| {
         let loading = scope.spawn(|| {
@@ -88,7 +103,7 @@ fn load_all(engine: &Arc<Engine>, files: Vec<PathBuf>, plugins: &mut Vec<Plugin>
             let runtime = runtime.expect("a runtime without I/O can be made");
             for file in files {
                 match runtime.block_on(load(&file)) {
-                    Ok(found) => plugins.extend(found),
+                    Ok(plugins) => found.extend(plugins.into_iter().map(|plugin| (plugin, file.clone()))),
                     Err(message) => problems.push(ScanProblem { path: file, message }),
                 }
             }
@@ -119,6 +134,11 @@ fn files(paths: &[PathBuf], problems: &mut Vec<ScanProblem>) -> Vec<PathBuf> {
 }
 
 fn entries(dir: &Path, problems: &mut Vec<ScanProblem>) -> Vec<PathBuf> {
+    if dir.is_file() {
+        let message = "it stands in plugin.path but is neither a folder nor a component (*.wasm)".to_owned();
+        problems.push(ScanProblem { path: dir.to_owned(), message });
+        return Vec::new();
+    }
     match std::fs::read_dir(dir) {
         Ok(entries) => entries.filter_map(|entry| Some(entry.ok()?.path())).collect(),
         Err(error) => {

@@ -30,8 +30,9 @@ pub(crate) async fn plugins(engine: &Arc<Engine>, file: &Path) -> Result<Vec<Plu
     let pre = engine.linker().instantiate_pre(&component).map_err(|e| {
         format!("it needs something this worker does not offer: {e:#}. Build it with {PACKAGE}@{VERSION} and WASI 0.2")
     })?;
-    let loaded = Arc::new(Loaded { engine: engine.clone(), pre, kind });
-    let owner = Owner { alias: file.to_string_lossy().into(), ..Owner::default() };
+    let file: Arc<str> = file.to_string_lossy().into();
+    let loaded = Arc::new(Loaded { engine: engine.clone(), file: file.clone(), pre, kind });
+    let owner = Owner { alias: file, ..Owner::default() };
     let mut instance = loaded.instantiate(owner).await.map_err(|stopped| format!("it cannot be started: {stopped}"))?;
     let described = instance.describe().await.map_err(|stopped| format!("it cannot say what it holds: {stopped}"))?;
     let classes = manifest::classes(described)?;

@@ -1,11 +1,13 @@
 //! What a store holds beside the guest: its limits, its log, its narrow view of the system, and the batch it works on.
 
+use std::time::Duration;
+
 use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use crate::batch::{AvroSchemas, Call, SchemaExtensions};
-use crate::contract::{log, types};
+use crate::contract::{columns, log, types};
 use crate::guest_log::GuestLog;
 
 /// Stands for the batch of the running call, which lies in [`State::call`]: there is never more than one.
@@ -17,6 +19,8 @@ pub(crate) struct State {
     table: ResourceTable,
     pub log: GuestLog,
     pub memory: Memory,
+    /// Of a whole batch; parts of one have a share of it.
+    pub call_deadline: Duration,
     /// The batch, while a call runs.
     pub call: Option<Call>,
     pub avro_schemas: AvroSchemas,
@@ -25,7 +29,7 @@ pub(crate) struct State {
 
 impl State {
     /// Nothing is granted: no file, variable, argument or address. Output goes to the log; clocks and chance are there.
-    pub(crate) fn new(log: GuestLog, memory_bytes_max: usize) -> Self {
+    pub(crate) fn new(log: GuestLog, memory_bytes_max: usize, call_deadline: Duration) -> Self {
         let wasi = WasiCtxBuilder::new()
             .stdout(log.stdout())
             .stderr(log.stderr())
@@ -38,6 +42,7 @@ impl State {
             table: ResourceTable::new(),
             log,
             memory: Memory { bytes: 0, bytes_max: memory_bytes_max, was_refused: false },
+            call_deadline,
             call: None,
             avro_schemas: AvroSchemas::default(),
             schema_extensions: SchemaExtensions::default(),
@@ -52,6 +57,8 @@ impl WasiView for State {
 }
 
 impl types::Host for State {}
+
+impl columns::Host for State {}
 
 impl log::Host for State {
     fn log(&mut self, level: log::Level, message: String, fields: Vec<(String, String)>) -> wasmtime::Result<()> {

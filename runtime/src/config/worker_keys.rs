@@ -246,7 +246,7 @@ const CLIENT: &[Row] = &[
 #[rustfmt::skip]
 const OURS: &[Row] = &[
     Row("penstock.plugin.memory.max.bytes", Long, Some("67108864"), Min(1_048_576.0), Works, "The most memory one instance of a component may hold."),
-    Row("penstock.plugin.call.timeout.ms", Long, Some("5000"), Min(1.0), Works, "The longest one call into a component may take."),
+    Row("penstock.plugin.call.timeout.ms", Long, Some("1000"), Min(1.0), Works, "The longest one call into a component may take, which is mostly a batch."),
     Row("penstock.plugin.cache.dir", Text, NULL, Any, Works, "Where compiled components are kept; null: in the user's cache folder."),
     Row("penstock.task.stalled.after.ms", Long, Some("60000"), Min(0.0), Works, "After this time without progress, while records wait, a task is shown as stalled; 0: never."),
     Row("penstock.log.format", Text, Some("text"), OneOf(&["text", "json"]), Works, "How log lines are written."),

@@ -10,7 +10,7 @@ use super::fields::{self, SchemaExtensions};
 use super::note::{Change, Mark, Noted, Noting};
 use super::path::Path;
 use super::scan::{Span, Wanted, scan};
-use super::splice::{Edit, check_json, json_of, splice};
+use super::splice::{Splicer, check_json};
 use super::{Call, Scanned, avro_body, json_text};
 use crate::contract::batches::{Encoding, HeaderForm};
 
@@ -45,32 +45,33 @@ impl Call {
         let mut copies: Vec<Record> = self.noted.copies.iter().map(|&row| self.record(row as usize).clone()).collect();
         let Noted { mut changes, mut marks, copies: sources, .. } = std::mem::replace(&mut self.noted, Noted::new(0, false, 0));
         let plans = [Plan::new(Part::Key, &changes, &self), Plan::new(Part::Value, &changes, &self)];
-        let mut carrier = Carrier { plans, known, spans: Vec::new() };
+        let mut carrier = Carrier::new(plans, known);
         let mut outcomes = Vec::with_capacity(rows + copies.len());
+        let mut wanted = Vec::new();
         for row in 0..rows + copies.len() {
             let mark = marks.get_mut(row).map_or(Mark::Keep, |mark| std::mem::replace(mark, Mark::Keep));
             let source = if row < rows { row } else { sources[row - rows] as usize };
             let broken = self.broken.get(&source).map(|error| Error::new(error.kind(), format!("{error:#}")));
             // Changes are asked for even when they are void, since each counts its rows as they pass.
-            let wanted: Vec<(usize, usize)> = positions(&mut changes, row, rows);
+            positions(&mut changes, row, rows, &mut wanted);
             let outcome = match (mark, broken) {
                 (Mark::Discard, _) => Outcome::Discard,
                 (Mark::Fail(error), _) => Outcome::Fail(error),
                 (Mark::Keep, Some(error)) => Outcome::Fail(error),
                 (Mark::Keep, None) => {
-                    let index = self.live.get(row).copied();
-                    let record = match index {
-                        Some(index) => &mut self.batch.rows_mut()[index as usize].record,
-                        None => &mut copies[row - rows],
-                    };
+                    let record = record_of(&mut self.batch, &self.live, &mut copies, row);
                     let spans = |part: Part| self.sides[part as usize].scans.as_slice();
-                    match carrier.change(record, source, &changes, &wanted, spans) {
+                    let of = RowChanges { row, source, changes: &changes, wanted: &wanted };
+                    match carrier.change(record, &of, spans) {
                         Ok(()) => Outcome::Keep,
                         Err(why) => Outcome::Fail(Error::data(why)),
                     }
                 }
             };
             outcomes.push(outcome);
+        }
+        for (row, part, text) in carrier.texts.finish() {
+            *part.of_mut(record_of(&mut self.batch, &self.live, &mut copies, row)) = Payload::encoded(text, Format::Json);
         }
         self.done(outcomes, copies, &sources)
     }
@@ -112,9 +113,18 @@ enum Outcome {
     Fail(Error),
 }
 
+/// The record of a row, or of a copy behind the rows.
+fn record_of<'b>(batch: &'b mut Batch, live: &[u32], copies: &'b mut [Record], row: usize) -> &'b mut Record {
+    match live.get(row) {
+        Some(&index) => &mut batch.rows_mut()[index as usize].record,
+        None => &mut copies[row - live.len()],
+    }
+}
+
 /// Which changes concern a row, and which of their values.
-fn positions(changes: &mut [Noting], row: usize, rows: usize) -> Vec<(usize, usize)> {
-    changes.iter_mut().enumerate().filter_map(|(change, noting)| Some((change, noting.at(row, rows)?))).collect()
+fn positions(changes: &mut [Noting], row: usize, rows: usize, wanted: &mut Vec<(usize, usize)>) {
+    wanted.clear();
+    wanted.extend(changes.iter_mut().enumerate().filter_map(|(change, noting)| Some((change, noting.at(row, rows)?))));
 }
 
 /// How the fields of all keys, or all values, are set.
@@ -154,32 +164,107 @@ impl Plan {
     }
 }
 
+/// New texts of a batch in one buffer, which the records then share: an allocation for each would cost more than the splicing.
+#[derive(Default)]
+struct Texts {
+    data: Vec<u8>,
+    /// Row, half, and where the text ends.
+    ends: Vec<(usize, Part, usize)>,
+}
+
+impl Texts {
+    /// Notes for whom the text is that was written last, if one was.
+    fn end(&mut self, row: usize, part: Part) {
+        if self.data.len() > self.noted() {
+            self.ends.push((row, part, self.data.len()));
+        }
+    }
+
+    /// Takes the text that was written last and that nobody is noted for.
+    fn take_written(&mut self) -> Option<Bytes> {
+        let noted = self.noted();
+        let written = Bytes::copy_from_slice(&self.data[noted..]);
+        self.data.truncate(noted);
+        (!written.is_empty()).then_some(written)
+    }
+
+    fn noted(&self) -> usize {
+        self.ends.last().map_or(0, |(_, _, end)| *end)
+    }
+
+    /// Takes back what was written for a row that failed after all.
+    fn undo(&mut self, row: usize) {
+        while self.ends.pop_if(|(of, _, _)| *of == row).is_some() {}
+        self.data.truncate(self.noted());
+    }
+
+    fn finish(self) -> impl Iterator<Item = (usize, Part, Bytes)> {
+        let data = Bytes::from(self.data);
+        let mut start = 0;
+        self.ends.into_iter().map(move |(row, part, end)| (row, part, data.slice(std::mem::replace(&mut start, end)..end)))
+    }
+}
+
+/// What one row, or copy, wants changed.
+struct RowChanges<'c> {
+    row: usize,
+    /// The row whose spans describe its texts.
+    source: usize,
+    changes: &'c [Noting],
+    /// Which of the changes, and which of their values.
+    wanted: &'c [(usize, usize)],
+}
+
 struct Carrier<'k> {
     plans: [Plan; 2],
     known: &'k mut SchemaExtensions,
+    texts: Texts,
+    splicer: Splicer,
+    /// Fields to set in the key and in the value of one record, reused.
+    fields: [Vec<(usize, usize)>; 2],
     /// Spans of one text, reused.
     spans: Vec<Span>,
 }
 
-impl Carrier<'_> {
-    /// Changes one record. `source` is the row whose spans describe its texts.
+impl<'k> Carrier<'k> {
+    fn new(plans: [Plan; 2], known: &'k mut SchemaExtensions) -> Self {
+        let (texts, splicer) = (Texts::default(), Splicer::default());
+        Self { plans, known, texts, splicer, fields: [Vec::new(), Vec::new()], spans: Vec::new() }
+    }
+
+    /// Changes one record. New JSON texts lie in `texts` for the end.
     fn change<'s>(
         &mut self,
         record: &mut Record,
-        source: usize,
-        changes: &[Noting],
-        wanted: &[(usize, usize)],
+        of: &RowChanges<'_>,
         scans: impl Fn(Part) -> &'s [Scanned],
     ) -> Result<(), String> {
-        let mut fields: [Vec<(usize, usize)>; 2] = [Vec::new(), Vec::new()];
+        let mut fields = std::mem::take(&mut self.fields);
+        fields.iter_mut().for_each(Vec::clear);
+        let changed = self.change_with(&mut fields, record, of, scans);
+        self.fields = fields;
+        changed.inspect_err(|_| self.texts.undo(of.row))
+    }
+
+    fn change_with<'s>(
+        &mut self,
+        fields: &mut [Vec<(usize, usize)>; 2],
+        record: &mut Record,
+        of: &RowChanges<'_>,
+        scans: impl Fn(Part) -> &'s [Scanned],
+    ) -> Result<(), String> {
+        let changes = of.changes;
         let mut is_replaced = [false; 2];
-        for &(change, at) in wanted {
+        for &(change, at) in of.wanted {
             match &changes[change].change {
                 Change::Field { part, .. } => {
                     let side = *part as usize;
                     fields[side].push((change, at));
                     if self.plans[side].one_by_one {
-                        self.set_fields(record, *part, source, changes, &fields[side], &[])?;
+                        self.set_fields(part.of_mut(record), *part, changes, &fields[side], None)?;
+                        if let Some(text) = self.texts.take_written() {
+                            *part.of_mut(record) = Payload::encoded(text, Format::Json);
+                        }
                         fields[side].clear();
                         is_replaced[side] = true;
                     }
@@ -202,79 +287,59 @@ impl Carrier<'_> {
         for part in [Part::Key, Part::Value] {
             let side = part as usize;
             if !fields[side].is_empty() {
-                let scans = if is_replaced[side] { &[] } else { scans(part) };
-                self.set_fields(record, part, source, changes, &fields[side], scans)?;
+                let scanned = self.plans[side].scan.filter(|_| !is_replaced[side]).and_then(|scan| scans(part).get(scan));
+                let spans = scanned.map(|scanned| (&scanned.wanted, scanned.spans_of(of.source)));
+                self.set_fields(part.of_mut(record), part, changes, &fields[side], spans)?;
+                self.texts.end(of.row, part);
             }
         }
         Ok(())
     }
 
-    /// Sets fields of one key or value. `scans` is empty when its text is no longer what they describe.
+    /// Sets fields of one key or value. `scanned` says where they stand in its text, when that is known. The new text of JSON is
+    /// appended to `texts`.
     fn set_fields(
         &mut self,
-        record: &mut Record,
+        payload: &mut Payload,
         part: Part,
-        source: usize,
         changes: &[Noting],
         fields: &[(usize, usize)],
-        scans: &[Scanned],
+        scanned: Option<(&Wanted, &[Span])>,
     ) -> Result<(), String> {
-        let payload = part.of_mut(record);
-        let plan = &self.plans[part as usize];
         let field = |change: usize| match &changes[change].change {
             Change::Field { path, values, .. } => (path, values),
             _ => unreachable!("only fields are gathered here"),
         };
+        let named = |path: &Path, why: String| format!("set {} of {}: {why}", path.as_str(), part.name());
         let Some(text) = json_text(payload) else {
             for &(change, at) in fields {
                 let (path, values) = field(change);
-                fields::set(payload, path, values, at, self.known)
-                    .map_err(|why| format!("set {} of {}: {why}", path.as_str(), part.name()))?;
+                fields::set(payload, path, values, at, self.known).map_err(|why| named(path, why))?;
             }
             return Ok(());
         };
-        let mut edits = Vec::with_capacity(fields.len());
-        for &(change, at) in fields {
-            let (path, values) = field(change);
-            let json = json_of(values, at).map_err(|why| format!("set {} of {}: {why}", path.as_str(), part.name()))?;
-            edits.push(Edit { node: plan.nodes[change], json });
-        }
-        let spliced = match plan.scan.and_then(|scan| scans.get(scan)) {
-            Some(scanned) => {
-                let nodes = scanned.wanted.nodes();
-                splice(text, &scanned.wanted, &scanned.spans[source * nodes..][..nodes], edits)
-            }
-            None => self.scan_and_splice(text, part, changes, fields, edits),
-        };
-        let spliced = spliced.map_err(|why| format!("set fields of {}: {why}", part.name()))?;
-        *payload = Payload::encoded(spliced.into(), Format::Json);
-        Ok(())
-    }
-
-    /// For text that was not scanned, or is no longer what was scanned.
-    fn scan_and_splice(
-        &mut self,
-        text: &[u8],
-        part: Part,
-        changes: &[Noting],
-        fields: &[(usize, usize)],
-        mut edits: Vec<Edit>,
-    ) -> Result<Vec<u8>, String> {
         let plan = &self.plans[part as usize];
         let mut own = Wanted::new();
-        // The nodes of the plan belong to the call's scan, when there is one.
-        let wanted = if plan.scan.is_some() {
-            for (edit, &(change, _)) in edits.iter_mut().zip(fields) {
-                let Change::Field { path, .. } = &changes[change].change else { continue };
-                edit.node = own.add(path);
+        self.splicer.clear();
+        for &(change, at) in fields {
+            let (path, values) = field(change);
+            // The nodes of the plan belong to the call's scan, when there is one.
+            let node = if plan.scan.is_some() && scanned.is_none() { own.add(path) } else { plan.nodes[change] };
+            self.splicer.edit(node, values, at).map_err(|why| named(path, why))?;
+        }
+        let (wanted, spans) = match scanned {
+            Some(known) => known,
+            None => {
+                let wanted = if plan.scan.is_some() { &own } else { &plan.wanted };
+                self.spans.resize(wanted.nodes(), Span::MISSING);
+                scan(text, wanted, &mut self.spans)
+                    .map_err(|malformed| format!("set fields of {}: not valid JSON at byte {}", part.name(), malformed.at))?;
+                (wanted, &self.spans[..])
             }
-            &own
-        } else {
-            &plan.wanted
         };
-        self.spans.resize(wanted.nodes(), Span::MISSING);
-        scan(text, wanted, &mut self.spans).map_err(|malformed| format!("not valid JSON at byte {}", malformed.at))?;
-        splice(text, wanted, &self.spans, edits)
+        self.splicer
+            .splice(text, wanted, spans, &mut self.texts.data)
+            .map_err(|why| format!("set fields of {}: {why}", part.name()))
     }
 }
 
@@ -317,11 +382,9 @@ fn replaced(old: &Payload, encoding: Encoding, new: Option<Bytes>, known: &mut S
 
 /// Bytes that can be read by the format.
 fn checked(bytes: Bytes, format: Format) -> Result<Payload, String> {
-    let mut payload = Payload::encoded(bytes, format);
-    if !matches!(payload.wire().map(|encoded| &encoded.format), Some(Format::Bytes)) {
-        payload.decode().map_err(|e| format!("{e:#}"))?;
-    }
-    Ok(payload)
+    let encoded = Encoded { bytes, format };
+    encoded.check().map_err(|e| format!("{e:#}"))?;
+    Ok(Payload::encoded(encoded.bytes, encoded.format))
 }
 
 /// The schema that JSON in the payload's place must follow.

@@ -56,6 +56,14 @@ struct Scanned {
     spans: Vec<Span>,
 }
 
+impl Scanned {
+    /// Those of one row.
+    fn spans_of(&self, row: usize) -> &[Span] {
+        let nodes = self.wanted.nodes();
+        &self.spans[row * nodes..][..nodes]
+    }
+}
+
 /// A path that has been looked for: in which scan, as which node.
 #[derive(Clone)]
 struct Located {

@@ -139,9 +139,9 @@ impl Scan<'_> {
             if self.at(at)? != b'"' {
                 return Err(Malformed { at });
             }
-            let name_end = self.skip_text(at)?;
-            let name = unescaped(&self.text[at + 1..name_end - 1]);
-            let child = self.wanted.child(node, &name);
+            let (name_end, has_escapes) = self.skip_text(at)?;
+            let name = &self.text[at + 1..name_end - 1];
+            let child = if has_escapes { self.wanted.child(node, &unescaped(name)) } else { self.wanted.child(node, name) };
             at = self.space(name_end);
             if self.at(at)? != b':' {
                 return Err(Malformed { at });
@@ -176,7 +176,7 @@ impl Scan<'_> {
     /// Where the value at `start` ends.
     fn skip(&self, start: usize) -> Result<usize, Malformed> {
         match self.at(start)? {
-            b'"' => self.skip_text(start),
+            b'"' => Ok(self.skip_text(start)?.0),
             b'{' | b'[' => self.skip_nested(start),
             b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => {
                 let rest = &self.text[start..];
@@ -192,7 +192,7 @@ impl Scan<'_> {
         let mut at = start + 1;
         loop {
             match self.at(at)? {
-                b'"' => at = self.skip_text(at)?,
+                b'"' => at = self.skip_text(at)?.0,
                 b'{' | b'[' => {
                     depth += 1;
                     at += 1;
@@ -209,13 +209,25 @@ impl Scan<'_> {
         }
     }
 
-    /// Where the text whose opening quote is at `start` ends, behind the closing one.
-    fn skip_text(&self, start: usize) -> Result<usize, Malformed> {
+    /// Where the text whose opening quote is at `start` ends, behind the closing one; and whether there are escapes in it.
+    fn skip_text(&self, start: usize) -> Result<(usize, bool), Malformed> {
         let mut at = start + 1;
+        let mut has_escapes = false;
         loop {
+            if let Some(eight) = self.text.get(at..at + 8) {
+                let stops = quotes_and_backslashes(u64::from_le_bytes(eight.try_into().expect("these are eight bytes")));
+                if stops == 0 {
+                    at += 8;
+                    continue;
+                }
+                at += stops.trailing_zeros() as usize / 8;
+            }
             match self.at(at)? {
-                b'"' => return Ok(at + 1),
-                b'\\' => at += 2,
+                b'"' => return Ok((at + 1, has_escapes)),
+                b'\\' => {
+                    has_escapes = true;
+                    at += 2;
+                }
                 _ => at += 1,
             }
         }
@@ -231,6 +243,13 @@ impl Scan<'_> {
     fn at(&self, at: usize) -> Result<u8, Malformed> {
         self.text.get(at).copied().ok_or(Malformed { at })
     }
+}
+
+/// Which of eight bytes are a quote or a backslash. The lowest bit set lies in the first that is one; those above may err.
+fn quotes_and_backslashes(bytes: u64) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let zeros = |bytes: u64| bytes.wrapping_sub(EACH) & !bytes & (EACH << 7);
+    zeros(bytes ^ (EACH * b'"' as u64)) | zeros(bytes ^ (EACH * b'\\' as u64))
 }
 
 /// The bytes of a text between its quotes, escapes resolved. What cannot be resolved stays as it is.
@@ -272,6 +291,7 @@ mod tests {
             ("true", "", "true"),
             (r#"{"\u0061":7}"#, "a", "7"),
             (r#"{"a.b":7}"#, "`a.b`", "7"),
+            (r#"{"a":"long enough for several steps \\","b":"of eight \" bytes \\\""}"#, "b", r#""of eight \" bytes \\\"""#),
         ] {
             assert_eq!(find(text, path), expected, "{text} {path}");
         }

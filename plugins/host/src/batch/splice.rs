@@ -1,62 +1,94 @@
 //! Changes fields within JSON text and leaves the rest of it as it is, byte for byte.
 
+use std::ops::Range;
+
 use super::columns::{Values, is_present, is_set};
 use super::scan::{JsonKind, Span, Wanted};
 
-/// One field's new text, as JSON.
-pub(super) struct Edit {
-    pub node: usize,
-    pub json: Vec<u8>,
+/// Sets fields of one text after another; its buffers are kept from text to text.
+#[derive(Debug, Default)]
+pub(super) struct Splicer {
+    /// The new values, one behind the other.
+    json: Vec<u8>,
+    edits: Vec<Edit>,
+    places: Vec<Place>,
 }
 
-/// Sets fields; of two edits of one field the later counts. The fields do not lie within each other.
-///
-/// # Errors
-/// When the object around a new field is not there.
-pub(super) fn splice(text: &[u8], wanted: &Wanted, spans: &[Span], mut edits: Vec<Edit>) -> Result<Vec<u8>, String> {
-    keep_last_of_each(&mut edits);
-    let mut places = edits.iter().map(|edit| place(text, wanted, spans, edit.node)).collect::<Result<Vec<_>, _>>()?;
-    let mut order: Vec<usize> = (0..edits.len()).collect();
-    order.sort_by_key(|&at| places[at].start);
-    let added: usize = edits.iter().map(|edit| edit.json.len() + 32).sum();
-    let mut out = Vec::with_capacity(text.len() + added);
-    let mut copied = 0;
-    let mut filled_object = None;
-    for at in order {
-        let place = &mut places[at];
-        out.extend_from_slice(&text[copied..place.start]);
-        copied = place.end;
-        if let Some(name) = place.new_member {
-            if !place.is_first || filled_object == Some(place.start) {
-                out.push(b',');
-            }
-            filled_object = Some(place.start);
-            write_text(name.as_bytes(), &mut out);
-            out.push(b':');
-        }
-        out.extend_from_slice(&edits[at].json);
-    }
-    out.extend_from_slice(&text[copied..]);
-    Ok(out)
+/// One field's new value.
+#[derive(Debug)]
+struct Edit {
+    node: usize,
+    json: Range<usize>,
 }
 
-struct Place<'w> {
+/// Where an edit goes in the text.
+#[derive(Debug)]
+struct Place {
     start: usize,
     end: usize,
-    /// The name, when the field is not there yet.
-    new_member: Option<&'w str>,
+    json: Range<usize>,
+    /// The node, when the field is not there yet.
+    new_member: Option<usize>,
     /// Whether the object it is added to is empty.
     is_first: bool,
 }
 
-fn place<'w>(text: &[u8], wanted: &'w Wanted, spans: &[Span], node: usize) -> Result<Place<'w>, String> {
-    let span = spans[node];
-    let Some((parent, name)) = wanted.member_of(node) else {
-        return Ok(Place { start: span.start as usize, end: span.end as usize, new_member: None, is_first: false });
-    };
-    if span.kind != JsonKind::Missing {
-        return Ok(Place { start: span.start as usize, end: span.end as usize, new_member: None, is_first: false });
+impl Splicer {
+    /// Forgets the edits of the last text.
+    pub(super) fn clear(&mut self) {
+        self.json.clear();
+        self.edits.clear();
     }
+
+    /// The field gets a column's value; absent is null. Of two edits of one field the later counts.
+    ///
+    /// # Errors
+    /// When the value has no JSON form.
+    pub(super) fn edit(&mut self, node: usize, values: &Values, at: usize) -> Result<(), String> {
+        let start = self.json.len();
+        write_value(values, at, &mut self.json)?;
+        self.edits.retain(|edit| edit.node != node);
+        self.edits.push(Edit { node, json: start..self.json.len() });
+        Ok(())
+    }
+
+    /// Appends the text with its fields set to `out`. The fields do not lie within each other.
+    ///
+    /// # Errors
+    /// When the object around a new field is not there; `out` is as before.
+    pub(super) fn splice(&mut self, text: &[u8], wanted: &Wanted, spans: &[Span], out: &mut Vec<u8>) -> Result<(), String> {
+        self.places.clear();
+        for edit in &self.edits {
+            self.places.push(place(text, wanted, spans, edit)?);
+        }
+        // Fields added in one place keep their order.
+        self.places.sort_by_key(|place| place.start);
+        let mut copied = 0;
+        let mut filled_object = None;
+        for place in &self.places {
+            out.extend_from_slice(&text[copied..place.start]);
+            copied = place.end;
+            if let Some((_, name)) = place.new_member.and_then(|node| wanted.member_of(node)) {
+                if !place.is_first || filled_object == Some(place.start) {
+                    out.push(b',');
+                }
+                filled_object = Some(place.start);
+                write_text(name.as_bytes(), out);
+                out.push(b':');
+            }
+            out.extend_from_slice(&self.json[place.json.clone()]);
+        }
+        out.extend_from_slice(&text[copied..]);
+        Ok(())
+    }
+}
+
+fn place(text: &[u8], wanted: &Wanted, spans: &[Span], edit: &Edit) -> Result<Place, String> {
+    let (span, json) = (spans[edit.node], edit.json.clone());
+    let there = (span.kind != JsonKind::Missing).then_some((span.start as usize, span.end as usize));
+    let (Some((parent, name)), None) = (wanted.member_of(edit.node), there) else {
+        return Ok(Place { start: span.start as usize, end: span.end as usize, json, new_member: None, is_first: false });
+    };
     let object = spans[parent];
     if object.kind != JsonKind::Object {
         let around = wanted.member_of(parent).map_or("the value", |(_, name)| name);
@@ -67,30 +99,14 @@ fn place<'w>(text: &[u8], wanted: &'w Wanted, spans: &[Span], node: usize) -> Re
     let inside = &text[object.start as usize + 1..brace];
     let members = inside.trim_ascii_end();
     let start = object.start as usize + 1 + members.len();
-    Ok(Place { start, end: start, new_member: Some(name), is_first: members.is_empty() })
+    Ok(Place { start, end: start, json, new_member: Some(edit.node), is_first: members.is_empty() })
 }
 
-fn keep_last_of_each(edits: &mut Vec<Edit>) {
-    let mut at = 0;
-    while at < edits.len() {
-        let node = edits[at].node;
-        if edits[at + 1..].iter().any(|later| later.node == node) {
-            edits.remove(at);
-        } else {
-            at += 1;
-        }
-    }
-}
-
-/// A column's value as JSON text; absent is null.
-///
-/// # Errors
-/// When it has no JSON form.
-pub(super) fn json_of(values: &Values, at: usize) -> Result<Vec<u8>, String> {
-    let mut out = Vec::new();
+/// Appends a column's value as JSON text; absent is null.
+fn write_value(values: &Values, at: usize, out: &mut Vec<u8>) -> Result<(), String> {
     match values {
         Values::Text(blobs) => match blobs.get_ref(at) {
-            Some(text) => write_text(text, &mut out),
+            Some(text) => write_text(text, out),
             None => out.extend_from_slice(b"null"),
         },
         Values::Json(blobs) => match blobs.get_ref(at) {
@@ -100,20 +116,22 @@ pub(super) fn json_of(values: &Values, at: usize) -> Result<Vec<u8>, String> {
             }
             None => out.extend_from_slice(b"null"),
         },
-        Values::S64(column) if is_present(&column.present, at) => out.extend_from_slice(column.values[at].to_string().as_bytes()),
+        Values::S64(column) if is_present(&column.present, at) => {
+            serde_json::to_writer(out, &column.values[at]).expect("a number is JSON, and a Vec takes it");
+        }
         Values::F64(column) if is_present(&column.present, at) => {
             let number = column.values[at];
             if !number.is_finite() {
                 return Err(format!("{number} is no JSON number"));
             }
-            serde_json::to_writer(&mut out, &number).expect("a finite number is JSON, and a Vec takes it");
+            serde_json::to_writer(out, &number).expect("a finite number is JSON, and a Vec takes it");
         }
         Values::Bool(column) if is_present(&column.present, at) => {
             out.extend_from_slice(if is_set(&column.values, at) { b"true" } else { b"false" });
         }
         Values::S64(_) | Values::F64(_) | Values::Bool(_) => out.extend_from_slice(b"null"),
     }
-    Ok(out)
+    Ok(())
 }
 
 /// Whether the bytes are one JSON value.
@@ -140,20 +158,31 @@ fn write_text(text: &[u8], out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::columns::Blobs;
     use super::super::path::Path;
     use super::super::scan::scan;
     use super::*;
+    use crate::contract::batches::BytesColumn;
 
     fn check(text: &str, edits: &[(&str, &str)], expected: &str) {
         let mut wanted = Wanted::new();
-        let edits: Vec<Edit> = edits
-            .iter()
-            .map(|(path, json)| Edit { node: wanted.add(&Path::parse(path).unwrap()), json: json.as_bytes().to_vec() })
-            .collect();
+        let mut splicer = Splicer::default();
+        for (path, json) in edits {
+            let column = BytesColumn { data: json.as_bytes().to_vec(), ends: vec![json.len() as u32], present: vec![] };
+            let values = Values::Json(Blobs::new(column, 1).unwrap());
+            splicer.edit(wanted.add(&Path::parse(path).unwrap()), &values, 0).unwrap();
+        }
         let mut spans = vec![Span::MISSING; wanted.nodes()];
         scan(text.as_bytes(), &wanted, &mut spans).unwrap();
-        let out = splice(text.as_bytes(), &wanted, &spans, edits).unwrap_or_else(String::into_bytes);
-        assert_eq!(String::from_utf8(out).unwrap(), expected, "{text}");
+        let mut out = b"before ".to_vec();
+        let out = match splicer.splice(text.as_bytes(), &wanted, &spans, &mut out) {
+            Ok(()) => String::from_utf8(out).unwrap(),
+            Err(why) => {
+                assert_eq!(out, b"before ");
+                format!("before {why}")
+            }
+        };
+        assert_eq!(out, format!("before {expected}"), "{text}");
     }
 
     #[test]

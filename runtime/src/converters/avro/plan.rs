@@ -43,9 +43,10 @@ impl Plan {
         }
         // The text of the registry itself, unless it needs others to be understood.
         let schema_json = if registered.references.is_empty() { registered.text.clone() } else { schema.to_json().to_string() };
-        let decode = Box::new(Decoder { id, mapping });
+        let checker = Arc::new(Checker::new(&schema));
+        let decode = Box::new(Decoder { id, checker: checker.clone(), mapping });
         let format = Format::Avro(Arc::new(AvroFormat { id, schema_json, header_len: HEADER_LEN, decode }));
-        Ok(Self { checker: Some(Arc::new(Checker::new(&schema))), format })
+        Ok(Self { checker: Some(checker), format })
     }
 
     /// Checks a framed record of this schema.
@@ -63,6 +64,7 @@ impl Plan {
 /// Reads framed records.
 struct Decoder {
     id: u32,
+    checker: Arc<Checker>,
     mapping: Result<Mapping, Unmapped>,
 }
 
@@ -71,6 +73,11 @@ impl Decode for Decoder {
         let mapping = self.mapping.as_ref().map_err(|why| why.to_error(self.id))?;
         let value = mapping.reader.read(&bytes.slice(HEADER_LEN..)).map_err(|why| why.into_error(HEADER_LEN))?;
         Ok(SchemaAndValue { schema: mapping.schema.clone(), value })
+    }
+
+    fn check(&self, bytes: &Bytes) -> Result<()> {
+        let body = bytes.get(HEADER_LEN..).unwrap_or_default();
+        self.checker.check(body).map_err(|why| why.into_error(HEADER_LEN))
     }
 }
 

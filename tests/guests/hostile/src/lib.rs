@@ -58,6 +58,14 @@ fn hog_on_poison(batch: &Batch<'_>) -> Result<()> {
     Ok(())
 }
 
+fn misuse_on_poison(batch: &Batch<'_>) -> Result<()> {
+    mark(batch);
+    if is_poisoned(batch) {
+        batch.raw().set_text(VALUE, "a", Some(&[0]), &one(b"x", &[4_000_000_000], &[]));
+    }
+    Ok(())
+}
+
 fn recurse(batch: &Batch<'_>) -> Result<()> {
     fn deeper(n: u64) -> u64 {
         if std::hint::black_box(n) == u64::MAX { 0 } else { 1 + std::hint::black_box(deeper(n + 1)) }
@@ -138,6 +146,7 @@ fn classes() -> Vec<TransformClass> {
         hostile("LoopOnPoison", loop_on_poison),
         hostile("SleepOnPoison", sleep_on_poison),
         hostile("HogOnPoison", hog_on_poison),
+        hostile("MisuseOnPoison", misuse_on_poison),
         hostile("Recurse", recurse),
         hostile("FloodTheLog", flood_the_log),
         hostile("FloodWithChanges", flood_with_changes),

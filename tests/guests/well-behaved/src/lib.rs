@@ -1,5 +1,9 @@
 //! Transforms that do as they should: one for each way to look at a batch and to change it.
 
+mod avro;
+
+use std::collections::HashMap;
+
 use penstock_plugin::{
     Batch, BlobEdits, ColumnTransform, ConfigDef, ConfigKey, ConfigType, Edits, Encoding, Error, Flow, Part, Record, Result,
     TextEdits, Transform, TransformClass, Value, async_trait,
@@ -52,6 +56,72 @@ fn mask_by_tree(batch: &Batch<'_>) -> Result<()> {
         back.write(row, |out| serde_json::to_writer(out, &tree)).map_err(|e| Error::data(e.to_string()))?;
     }
     batch.replace(Part::Value, Encoding::Json, &back);
+    Ok(())
+}
+
+/// Masks the address in the bytes as they are: finds it and writes around it.
+fn mask_by_bytes(batch: &Batch<'_>) -> Result<()> {
+    let values = batch.payloads(Part::Value, Encoding::Raw);
+    let mut back = BlobEdits::new();
+    for (row, value) in values.iter().enumerate() {
+        let text = value.and_then(|value| std::str::from_utf8(value).ok()).unwrap_or_default();
+        let Some((before, rest)) = text.split_once(r#""email":""#) else { continue };
+        let Some(end) = rest.find('"') else { continue };
+        back.write(row, |out| [before, r#""email":""#, MASKED, &rest[end..]].map(|text| out.extend_from_slice(text.as_bytes())));
+    }
+    batch.replace(Part::Value, Encoding::Raw, &back);
+    Ok(())
+}
+
+/// Masks the address in Avro bodies.
+#[derive(Default)]
+struct MaskByAvro {
+    plans: HashMap<u32, avro::Plan>,
+}
+
+impl ColumnTransform for MaskByAvro {
+    fn apply(&mut self, batch: &Batch<'_>) -> Result<()> {
+        let schemas = batch.schemas(Part::Value);
+        let values = batch.payloads(Part::Value, Encoding::Avro);
+        let mut back = BlobEdits::new();
+        for (row, (body, schema)) in values.iter().zip(schemas).enumerate() {
+            let Some(body) = body else { continue };
+            if !self.plans.contains_key(&schema) {
+                let text = batch.schema(schema);
+                let parsed = serde_json::from_str(&text).ok().and_then(|schema| avro::Plan::parse(&schema));
+                self.plans.insert(schema, parsed.ok_or_else(|| Error::fatal(format!("cannot read the schema {text}")))?);
+            }
+            let Some(place) = self.plans[&schema].find(&["customer", "email"], body, 0) else { continue };
+            back.write(row, |out| {
+                out.extend_from_slice(&body[..place.start]);
+                avro::write_text(MASKED, out);
+                out.extend_from_slice(&body[place.end..]);
+            });
+        }
+        batch.replace(Part::Value, Encoding::Avro, &back);
+        Ok(())
+    }
+}
+
+/// Numbers the rows that this instance has seen.
+#[derive(Default)]
+struct Count(i64);
+
+impl ColumnTransform for Count {
+    fn apply(&mut self, batch: &Batch<'_>) -> Result<()> {
+        let mut numbers = Edits::<i64>::new();
+        for row in 0..batch.len() {
+            self.0 += 1;
+            numbers.set(row, self.0);
+        }
+        batch.set_integers(Part::Value, "count", &numbers);
+        Ok(())
+    }
+}
+
+/// Takes a tenth of a second, in steps.
+fn linger(_: &Batch<'_>) -> Result<()> {
+    (0..10).for_each(|_| std::thread::sleep(std::time::Duration::from_millis(10)));
     Ok(())
 }
 
@@ -165,12 +235,25 @@ impl Transform for RecordMask {
         {
             customer.insert("email", Value::string(MASKED));
         }
-        record.topic = format!("{}{}", self.prefix, record.topic).into();
+        if !self.prefix.is_empty() {
+            record.topic = format!("{}{}", self.prefix, record.topic).into();
+        }
+        Ok(Flow::Keep)
+    }
+}
+
+/// The small form, passing records on.
+struct RecordIdentity;
+
+#[async_trait]
+impl Transform for RecordIdentity {
+    fn apply(&mut self, _record: &mut Record) -> Result<Flow> {
         Ok(Flow::Keep)
     }
 }
 
 fn classes() -> Vec<TransformClass> {
+    let none = ConfigDef::default;
     let columns = |name: &str, work: Work| {
         let name = format!("penstock.tests.{name}");
         TransformClass::columns(&name, "1.0.0", ConfigDef::default(), move |_| Ok(Columns(work)))
@@ -183,11 +266,16 @@ fn classes() -> Vec<TransformClass> {
         columns("RewriteAvro", |batch| rewrite(batch, Encoding::Avro)),
         columns("MaskByTree", mask_by_tree),
         columns("MaskByColumn", mask_by_column),
+        columns("MaskByBytes", mask_by_bytes),
+        TransformClass::columns("penstock.tests.MaskByAvro", "1.0.0", none(), |_| Ok(MaskByAvro::default())),
+        TransformClass::columns("penstock.tests.Count", "1.0.0", none(), |_| Ok(Count::default())),
+        columns("Linger", linger),
         columns("AddNumber", add_number),
         columns("Filter", filter),
         columns("Route", route),
         columns("Explode", explode),
         columns("Annotate", annotate),
+        TransformClass::records("penstock.tests.RecordIdentity", "1.0.0", none(), |_| Ok(RecordIdentity)),
         TransformClass::records("penstock.tests.RecordMask", "1.0.0", keys, |config| {
             Ok(RecordMask { prefix: config.string("prefix").to_owned() })
         }),
