@@ -2,6 +2,7 @@
 
 use penstock_api::config::Check;
 use penstock_api::{ConfigDef, ConfigKey, ConfigType, ErrorKind, Importance, Props, Result};
+use std::path::PathBuf;
 use std::time::Duration;
 
 const DELAY: &str = "blackhole.delay.ms";
@@ -9,6 +10,7 @@ const FAIL_AT: &str = "blackhole.fail.at.record";
 const FAIL_TIMES: &str = "blackhole.fail.times";
 const FAIL_KIND: &str = "blackhole.fail.kind";
 const REPORT_EVERY: &str = "blackhole.report.every.records";
+const JOURNAL: &str = "blackhole.journal.path";
 
 /// What the task does, besides counting.
 #[derive(Debug)]
@@ -22,6 +24,8 @@ pub(crate) struct Settings {
     pub(crate) fail_kind: ErrorKind,
     /// Every so many records, one is reported as undeliverable; 0: none is.
     pub(crate) report_every: u64,
+    /// Where puts are noted.
+    pub(crate) journal: Option<PathBuf>,
 }
 
 /// The keys.
@@ -42,6 +46,14 @@ pub(crate) fn def() -> ConfigDef {
         .check(Check::OneOf(vec!["retriable".into(), "fatal".into()]))
         .importance(Importance::Low),
         number(REPORT_EVERY, "0", "Every so many records, one is reported as undeliverable (KIP-610). 0: none is."),
+        ConfigKey::optional(
+            JOURNAL,
+            ConfigType::String,
+            "",
+            "A file to which tasks add a line for each start, stop, and partition of each put: milliseconds since 1970, process, \
+             task, what happened; for a put also topic, partition, first and last offset. Empty: none.",
+        )
+        .importance(Importance::Low),
     ])
 }
 
@@ -54,5 +66,6 @@ pub(crate) fn parse(props: &Props) -> Result<Settings> {
         fail_times: parsed.number(FAIL_TIMES),
         fail_kind: if parsed.string(FAIL_KIND) == "fatal" { ErrorKind::Fatal } else { ErrorKind::Retriable },
         report_every: parsed.number(REPORT_EVERY),
+        journal: Some(PathBuf::from(parsed.string(JOURNAL))).filter(|path| !path.as_os_str().is_empty()),
     })
 }

@@ -1,6 +1,7 @@
 //! A sink that counts and keeps nothing; it fails or lingers when told to. For tests and benchmarks.
 
 mod config;
+mod journal;
 mod task;
 
 use penstock_api::{Connector, Constructor, Plugin, Props, Result, SinkConnector, SinkTask};

@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::config::{self, Settings};
+use crate::journal::Journal;
 
 static COUNTERS: LazyLock<Mutex<HashMap<Arc<str>, Arc<AtomicU64>>>> = LazyLock::new(Mutex::default);
 
@@ -29,20 +30,23 @@ struct Started {
     settings: Settings,
     context: SinkContext,
     counter: Arc<AtomicU64>,
+    journal: Option<Journal>,
 }
 
 #[penstock_api::async_trait]
 impl SinkTask for BlackholeTask {
     async fn start(&mut self, config: &Props, context: SinkContext) -> Result<()> {
         let settings = config::parse(config)?;
+        let mut journal = settings.journal.as_deref().map(|path| Journal::open(path, context.task.clone())).transpose()?;
+        journal.as_mut().map_or(Ok(()), |journal| journal.note("start"))?;
         let mut counters = COUNTERS.lock().unwrap_or_else(PoisonError::into_inner);
         let counter = counters.entry(context.task.connector.clone()).or_default().clone();
-        self.started = Some(Started { settings, context, counter });
+        self.started = Some(Started { settings, context, counter, journal });
         Ok(())
     }
 
     async fn put(&mut self, records: &[SinkRecord]) -> Result<()> {
-        let Some(Started { settings, context, counter }) = &self.started else {
+        let Some(Started { settings, context, counter, journal }) = &mut self.started else {
             return Err(Error::fatal("put was called before start"));
         };
         if records.is_empty() {
@@ -68,9 +72,16 @@ impl SinkTask for BlackholeTask {
                 }
             }
         }
+        journal.as_mut().map_or(Ok(()), |journal| journal.note_put(records))?;
         self.taken = after;
         counter.fetch_add(records.len() as u64, Ordering::Relaxed);
         Ok(())
+    }
+
+    async fn stop(&mut self) {
+        let journal = self.started.as_mut().and_then(|started| started.journal.as_mut());
+        // It is only a note, and the task ends in any case.
+        drop(journal.map(|journal| journal.note("stop")));
     }
 }
 
