@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::group_members;
+pub use super::group_members::GroupMember;
 use super::group_offsets::{self, Change};
 use super::native::Failed;
 use super::producer::Told;
@@ -120,6 +122,18 @@ impl Admin {
         self.blocking("ask for the cluster's id", move |inner| {
             let silent = || Failed { code: Code::OperationTimedOut, message: "no broker answers".into() };
             inner.inner().fetch_cluster_id(timeout).ok_or_else(silent)
+        })
+        .await
+    }
+
+    /// Who is in a group of consumers; nobody in one that is not there.
+    ///
+    /// # Errors
+    /// `Retriable` when its coordinator does not answer, or the group is not one of consumers.
+    pub async fn group_members(&self, group: &str) -> Result<Vec<GroupMember>> {
+        let (timeout, name) = (self.timeout, group.to_owned());
+        self.blocking(&format!("describe group {group}"), move |inner| {
+            group_members::describe(inner.inner().native_client(), &name, timeout)
         })
         .await
     }

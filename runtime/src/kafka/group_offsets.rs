@@ -5,10 +5,9 @@ use rdkafka::bindings as rd;
 use rdkafka::client::NativeClient;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
-use std::ffi::c_char;
 use std::time::Duration;
 
-use super::native::{Element, Failed, c_string, check, elements, first_failure, millis, text};
+use super::native::{Element, Failed, ask, c_string, check_answer, elements, first_failure};
 
 /// What to do with the offsets.
 #[derive(Clone, Copy)]
@@ -30,11 +29,9 @@ pub(super) fn list(client: &NativeClient, group: &str, timeout: Duration) -> Res
             |options, queue| {
                 rd::rd_kafka_ListConsumerGroupOffsets(client.ptr(), &raw mut request, 1, options, queue);
             },
-            |event, count| {
-                rd::rd_kafka_ListConsumerGroupOffsets_result_groups(
-                    rd::rd_kafka_event_ListConsumerGroupOffsets_result(event),
-                    count,
-                )
+            |event| {
+                let result = rd::rd_kafka_event_ListConsumerGroupOffsets_result(event);
+                read(|count| rd::rd_kafka_ListConsumerGroupOffsets_result_groups(result, count))
             },
         );
         rd::rd_kafka_ListConsumerGroupOffsets_destroy(request);
@@ -73,9 +70,9 @@ pub(super) fn change(
                     |options, queue| {
                         rd::rd_kafka_AlterConsumerGroupOffsets(client.ptr(), &raw mut request, 1, options, queue);
                     },
-                    |event, count| {
+                    |event| {
                         let result = rd::rd_kafka_event_AlterConsumerGroupOffsets_result(event);
-                        rd::rd_kafka_AlterConsumerGroupOffsets_result_groups(result, count)
+                        read(|count| rd::rd_kafka_AlterConsumerGroupOffsets_result_groups(result, count))
                     },
                 );
                 rd::rd_kafka_AlterConsumerGroupOffsets_destroy(request);
@@ -90,9 +87,9 @@ pub(super) fn change(
                     |options, queue| {
                         rd::rd_kafka_DeleteConsumerGroupOffsets(client.ptr(), &raw mut request, 1, options, queue);
                     },
-                    |event, count| {
+                    |event| {
                         let result = rd::rd_kafka_event_DeleteConsumerGroupOffsets_result(event);
-                        rd::rd_kafka_DeleteConsumerGroupOffsets_result_groups(result, count)
+                        read(|count| rd::rd_kafka_DeleteConsumerGroupOffsets_result_groups(result, count))
                     },
                 );
                 rd::rd_kafka_DeleteConsumerGroupOffsets_destroy(request);
@@ -105,62 +102,20 @@ pub(super) fn change(
 
 type Groups = *mut *const rd::rd_kafka_group_result_t;
 
-/// Sends one request and waits for its answer about one group.
+/// The offsets of the one group that was asked about.
 ///
 /// # Safety
-/// `send` sends with the options and queue it is given; `groups` reads the answer of that request.
-unsafe fn ask(
-    client: &NativeClient,
-    op: rd::rd_kafka_admin_op_t,
-    timeout: Duration,
-    send: impl FnOnce(*mut rd::rd_kafka_AdminOptions_t, *mut rd::rd_kafka_queue_t),
-    groups: impl FnOnce(*mut rd::rd_kafka_event_t, *mut usize) -> Groups,
-) -> Result<Vec<Element>, Failed> {
-    // SAFETY: options, queue and event are made and destroyed here, and the caller keeps its promise.
+/// `groups` reads an answer that lives as long as this call.
+unsafe fn read(groups: impl FnOnce(*mut usize) -> Groups) -> Result<Vec<Element>, Failed> {
+    // SAFETY: the caller's promise; librdkafka's texts and lists live as long as the answer.
     unsafe {
-        let options = rd::rd_kafka_AdminOptions_new(client.ptr(), op);
-        let mut reason = [0 as c_char; 256];
-        let set = rd::rd_kafka_AdminOptions_set_request_timeout(options, millis(timeout), reason.as_mut_ptr(), reason.len());
-        let queue = rd::rd_kafka_queue_new(client.ptr());
-        let outcome = check(set).and_then(|()| {
-            send(options, queue);
-            let event = rd::rd_kafka_queue_poll(queue, millis(timeout));
-            if event.is_null() {
-                return Err(Failed { code: RDKafkaErrorCode::OperationTimedOut, message: "no broker answers".into() });
-            }
-            let outcome = read(event, groups);
-            rd::rd_kafka_event_destroy(event);
-            outcome
-        });
-        rd::rd_kafka_queue_destroy(queue);
-        rd::rd_kafka_AdminOptions_destroy(options);
-        outcome
-    }
-}
-
-/// # Safety
-/// The event is valid and of the kind `groups` reads.
-unsafe fn read(
-    event: *mut rd::rd_kafka_event_t,
-    groups: impl FnOnce(*mut rd::rd_kafka_event_t, *mut usize) -> Groups,
-) -> Result<Vec<Element>, Failed> {
-    // SAFETY: the caller's promise; librdkafka's texts and lists live as long as the event.
-    unsafe {
-        let code = rd::rd_kafka_event_error(event);
-        if code != rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
-            return Err(Failed { code: code.into(), message: text(rd::rd_kafka_event_error_string(event)) });
-        }
         let mut count = 0;
-        let groups = groups(event, &raw mut count);
+        let groups = groups(&raw mut count);
         if count == 0 {
             return Ok(Vec::new());
         }
         let group = *groups;
-        let error = rd::rd_kafka_group_result_error(group);
-        if !error.is_null() {
-            let code = rd::rd_kafka_error_code(error).into();
-            return Err(Failed { code, message: text(rd::rd_kafka_error_string(error)) });
-        }
+        check_answer(rd::rd_kafka_group_result_error(group))?;
         let list = rd::rd_kafka_group_result_partitions(group);
         Ok(if list.is_null() { Vec::new() } else { elements(list) })
     }

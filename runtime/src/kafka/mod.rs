@@ -2,7 +2,9 @@
 
 pub mod consumer;
 pub mod producer;
+pub mod transactional;
 mod group_offsets;
+mod group_members;
 pub mod admin;
 mod fetch;
 mod native;
@@ -11,7 +13,8 @@ pub mod settings;
 mod subscription;
 mod trouble;
 
-pub use admin::{Admin, NewTopic};
+pub use admin::{Admin, GroupMember, NewTopic};
 pub use consumer::{Commit, Connection, Consumer, Departure, Polled};
 pub use producer::{Ack, Delivered, Outgoing, Producer};
 pub use settings::{AdminSettings, ConsumerSettings, ProducerSettings};
+pub use transactional::{TransactionError, Transactional};

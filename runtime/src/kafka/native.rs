@@ -4,6 +4,7 @@
 
 use rdkafka::bindings as rd;
 use rdkafka::bindings::rd_kafka_resp_err_t as Code;
+use rdkafka::client::NativeClient;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, TopicPartitionList};
 use std::collections::VecDeque;
@@ -509,6 +510,56 @@ pub(super) fn check(code: Code) -> Outcome<()> {
     }
     let code = RDKafkaErrorCode::from(code);
     Err(Failed { code, message: code.to_string() })
+}
+
+/// An error within an answer, which owns it.
+///
+/// # Safety
+/// The error is null or valid.
+pub(super) unsafe fn check_answer(error: *const rd::rd_kafka_error_t) -> Outcome<()> {
+    if error.is_null() {
+        return Ok(());
+    }
+    // SAFETY: the caller's promise.
+    unsafe { Err(Failed { code: rd::rd_kafka_error_code(error).into(), message: text(rd::rd_kafka_error_string(error)) }) }
+}
+
+/// Sends one administrative request and waits for its answer. Blocks.
+///
+/// # Safety
+/// `send` sends with the options and queue it is given; `read` reads the answer of that request, which lives as long as it runs.
+pub(super) unsafe fn ask<T>(
+    client: &NativeClient,
+    op: rd::rd_kafka_admin_op_t,
+    timeout: Duration,
+    send: impl FnOnce(*mut rd::rd_kafka_AdminOptions_t, *mut rd::rd_kafka_queue_t),
+    read: impl FnOnce(*mut rd::rd_kafka_event_t) -> Outcome<T>,
+) -> Outcome<T> {
+    // SAFETY: options, queue and event are made and destroyed here, and the caller keeps its promise.
+    unsafe {
+        let options = rd::rd_kafka_AdminOptions_new(client.ptr(), op);
+        let mut reason = [0 as c_char; 256];
+        let set = rd::rd_kafka_AdminOptions_set_request_timeout(options, millis(timeout), reason.as_mut_ptr(), reason.len());
+        let queue = rd::rd_kafka_queue_new(client.ptr());
+        let outcome = check(set).and_then(|()| {
+            send(options, queue);
+            let event = rd::rd_kafka_queue_poll(queue, millis(timeout));
+            if event.is_null() {
+                return Err(Failed { code: RDKafkaErrorCode::OperationTimedOut, message: "no broker answers".into() });
+            }
+            let code = rd::rd_kafka_event_error(event);
+            let outcome = if code == Code::RD_KAFKA_RESP_ERR_NO_ERROR {
+                read(event)
+            } else {
+                Err(Failed { code: code.into(), message: text(rd::rd_kafka_event_error_string(event)) })
+            };
+            rd::rd_kafka_event_destroy(event);
+            outcome
+        });
+        rd::rd_kafka_queue_destroy(queue);
+        rd::rd_kafka_AdminOptions_destroy(options);
+        outcome
+    }
 }
 
 fn check_error(error: *mut rd::rd_kafka_error_t) -> Outcome<()> {
