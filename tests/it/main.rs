@@ -4,6 +4,7 @@ mod avro;
 mod bad_components;
 mod bad_input;
 mod cli;
+mod cluster;
 mod ground;
 mod kill;
 mod metrics;

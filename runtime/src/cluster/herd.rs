@@ -10,16 +10,21 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::error::HerderError;
 use super::herder::Shared;
-use super::member::Role;
-use super::reconcile::{Action, Unit, desired, reconcile};
+use super::leader::is_listed;
+use super::leadership::Standing;
+use super::member::{Role, Seat};
+use super::peers::Peers;
+use super::reconcile::{Action, Desired, Running, Unit, desired, reconcile};
 use super::restart::RestartPlan;
 use super::revive::{self, Revivals, Verdict};
+use super::share::Placement;
 use super::stage::Stages;
 use super::starter::Starter;
 use super::units::{UnitEvent, Units};
 use super::writer::{Reply, Write};
 use crate::metrics::Metrics;
 use crate::store::Position;
+use crate::store::assignment::{Entry, Note};
 use crate::store::config::{ConfigState, Event, TargetState};
 use crate::store::status::{Health, State, Status, StatusStore};
 use crate::task::Event as TaskEvent;
@@ -35,9 +40,15 @@ pub(super) enum Request {
 /// The units of this worker, and what the loop knows of them.
 pub(super) struct Herd {
     worker_id: String,
-    /// Of the group; statuses carry it.
-    pub(super) generation: i32,
+    /// This worker as others reach it.
+    url: String,
+    /// `None` while it is not in the group: then it runs nothing.
+    seat: Option<Seat>,
+    last_generation: i32,
     pub(super) configs: watch::Sender<Arc<ConfigState>>,
+    pub(super) placements: watch::Sender<Arc<Placement>>,
+    /// What this worker has to say to the others.
+    pub(super) notes: watch::Sender<Option<Note>>,
     statuses: StatusStore,
     metrics: Metrics,
     pub(super) starter: Arc<dyn Starter>,
@@ -47,23 +58,32 @@ pub(super) struct Herd {
     /// Of what failed, by the offset of the configuration that it failed with.
     revivals: BTreeMap<Unit, (i64, Revivals)>,
     writes: mpsc::WeakSender<Write>,
+    standing: watch::Receiver<Standing>,
+    peers: Peers,
+    leaving: bool,
+}
+
+/// What the loop tells the others, beside statuses.
+pub(super) struct Told {
+    pub(super) configs: watch::Sender<Arc<ConfigState>>,
+    pub(super) placements: watch::Sender<Arc<Placement>>,
+    pub(super) notes: watch::Sender<Option<Note>>,
 }
 
 /// Before tasks that could not be written are planned anew.
-const PLAN_RETRY: Duration = Duration::from_secs(5);
+const PLAN_RETRY: Duration = Duration::from_secs(2);
 
 impl Herd {
-    pub(super) fn new(
-        shared: &Shared,
-        grace: Duration,
-        configs: watch::Sender<Arc<ConfigState>>,
-        happenings: mpsc::UnboundedSender<UnitEvent>,
-    ) -> Self {
+    pub(super) fn new(shared: &Shared, grace: Duration, told: Told, happenings: mpsc::UnboundedSender<UnitEvent>) -> Self {
         revive::look_regularly(shared.metrics.stalled_after(), happenings.clone());
         Self {
             worker_id: shared.worker_id.clone(),
-            generation: -1,
-            configs,
+            url: shared.url.clone(),
+            seat: None,
+            last_generation: -1,
+            configs: told.configs,
+            placements: told.placements,
+            notes: told.notes,
             statuses: shared.statuses.clone(),
             metrics: shared.metrics.clone(),
             starter: shared.starter.clone(),
@@ -72,17 +92,37 @@ impl Herd {
             restarts: BTreeMap::new(),
             revivals: BTreeMap::new(),
             writes: shared.writes.downgrade(),
+            standing: shared.standing.clone(),
+            peers: shared.peers.clone(),
+            leaving: false,
         }
     }
 
-    /// The state at the start: everything begins as it was recorded, failed units too.
-    pub(super) fn begin(&mut self, state: ConfigState) {
-        let wanted = desired(&state, &self.restarts);
+    /// The state at the start: everything begins as it was recorded, failed units too, once the leader has given it to this
+    /// worker.
+    pub(super) fn begin(&mut self, state: ConfigState, placement: Placement) {
         self.configs.send_replace(Arc::new(state));
-        // What runs will say so itself. The others were left behind by deletions that nobody was there to finish, or by a worker
-        // that could not say that it ended.
-        for unit in self.statuses.units().into_iter().filter(|unit| !wanted.contains_key(unit)) {
-            self.after_end(unit);
+        self.placements.send_replace(Arc::new(placement));
+        // Left behind by an earlier start of this worker that could not say that it ended.
+        for unit in self.statuses.units() {
+            if self.statuses.get(&unit).is_some_and(|status| status.worker_id == self.worker_id) {
+                self.after_end(unit);
+            }
+        }
+        self.reconcile();
+    }
+
+    pub(super) fn assignment_record(&mut self, topic: &str, at: Position, key: &str, value: Option<&[u8]>) {
+        let mut placement = self.placements.borrow().as_ref().clone();
+        let entry = read_assignment(&mut placement, topic, at, key, value);
+        self.placements.send_replace(Arc::new(placement));
+        match entry {
+            Some(Entry::Note(worker, None)) if *worker == *self.worker_id => {
+                // The leader did not know that this worker is back.
+                self.notes.send_modify(|_| ());
+            }
+            Some(Entry::Leader(leader)) => tracing::info!(leader = leader.url, "a worker has taken the lead"),
+            _ => {}
         }
         self.reconcile();
     }
@@ -123,10 +163,7 @@ impl Herd {
             Request::RestartConnector(name, reply) => {
                 let _stage = stages.enter(format!("restarting connector {name}"));
                 let known = config.connector(&name).map(|_| ()).ok_or_else(|| unknown(&name));
-                if known.is_ok() {
-                    self.restart([Unit::Connector(name)]);
-                }
-                drop(reply.send(known));
+                drop(reply.send(known.and_then(|()| self.restart_own(Unit::Connector(name)))));
             }
             Request::RestartTask(id, reply) => {
                 let _stage = stages.enter(format!("restarting task {id}"));
@@ -137,10 +174,7 @@ impl Herd {
                     }
                     Some(_) => Ok(()),
                 };
-                if known.is_ok() {
-                    self.restart([Unit::Task(id)]);
-                }
-                drop(reply.send(known));
+                drop(reply.send(known.and_then(|()| self.restart_own(Unit::Task(id)))));
             }
         }
     }
@@ -150,29 +184,63 @@ impl Herd {
     /// # Errors
     /// It cannot go on.
     pub(super) fn role(&mut self, role: Role) -> Result<()> {
-        match role {
-            Role::Leading { generation } => {
-                self.generation = generation;
-                self.metrics.rebalance_ended(generation.into(), &self.worker_id);
-            }
-            // Nothing may be written until this worker leads again; what runs goes on, fenced in the data plane if need be.
-            Role::Lost | Role::Joining => {
-                self.metrics.rebalance_began();
-                tracing::warn!("this worker has lost its place in the group; waiting to get it back");
-            }
-            Role::Following => {
-                return Err(Error::config(
-                    "another worker has taken over the group: one worker for each group.id in this version, so this one ends",
-                ));
-            }
-            Role::Expelled(why) => return Err(Error::config(why)),
+        if let Role::Expelled(why) = role {
+            return Err(Error::config(why));
         }
+        self.seat = role.seat().cloned();
+        self.last_generation = self.generation();
+        match &self.seat {
+            Some(seat) => self.metrics.rebalance_ended(seat.generation.into(), &self.leader_shown()),
+            None => {
+                self.metrics.rebalance_began();
+                tracing::warn!("this worker is not in the group: it stops what it runs, for others will take it over");
+            }
+        }
+        self.reconcile();
         Ok(())
+    }
+
+    /// Stops everything, and has the leader give it to others.
+    pub(super) fn leave(&mut self) {
+        self.leaving = true;
+        self.reconcile();
+    }
+
+    /// Whether all that ran here has ended.
+    pub(super) fn is_idle(&self) -> bool {
+        self.units.running().is_empty()
+    }
+
+    /// Whether the leader has given this worker's share to others, and they know that it is free.
+    pub(super) fn is_relieved(&self) -> bool {
+        // Whoever is not in the group can only stop.
+        if self.seat.is_none() {
+            return self.is_idle();
+        }
+        let placement = self.placement();
+        let is_heard = placement.notes.get(self.worker_id.as_str()) == self.notes.borrow().as_ref();
+        self.is_idle() && is_heard && !placement.assignment.shares.contains_key(self.worker_id.as_str())
+    }
+
+    /// Whether others are there to take over.
+    pub(super) fn has_others(&self) -> bool {
+        self.placement().assignment.shares.keys().any(|worker| **worker != *self.worker_id)
+    }
+
+    fn restart_own(&mut self, unit: Unit) -> std::result::Result<(), HerderError> {
+        let placement = self.placement();
+        match placement.assignment.owner(&unit) {
+            Some(owner) if **owner == *self.worker_id => {
+                self.restart([unit]);
+                Ok(())
+            }
+            _ => Err(HerderError::Elsewhere(placement.owner_url(&unit).map(Into::into))),
+        }
     }
 
     /// Raises the revision of units that are desired, and says so.
     fn restart(&mut self, units: impl IntoIterator<Item = Unit>) {
-        let wanted = desired(&self.config(), &self.restarts);
+        let wanted = self.wanted();
         for unit in units.into_iter().filter(|unit| wanted.contains_key(unit)) {
             // Whoever restarts it believes that it will run now.
             self.revivals.remove(&unit);
@@ -248,18 +316,51 @@ impl Herd {
 
     fn reconcile(&mut self) {
         let config = self.config();
-        let wanted = desired(&config, &self.restarts);
+        let wanted = self.wanted();
         self.restarts.retain(|unit, _| wanted.contains_key(unit));
         self.revivals.retain(|unit, _| wanted.contains_key(unit));
-        for action in reconcile(&wanted, &self.units.running()) {
+        let running = self.units.running();
+        for action in reconcile(&wanted, &running) {
             tracing::info!("{}", told(&action));
-            let performed = self.units.perform(&action, &config);
+            let is_succeeded = matches!(&action, Action::Stop(unit) if self.is_succeeded(unit, running[unit]));
+            let performed = self.units.perform(&action, &config, is_succeeded);
             if let (Err(error), Action::Start(unit, _)) = (performed, &action) {
                 tracing::error!("cannot start {}: {error:#}", shown(unit));
                 let launch = self.units.launch_of(unit).unwrap_or_default();
                 self.failed(unit, launch, trace(&error));
             }
         }
+        self.say();
+    }
+
+    /// Whether a unit that stops is to run again as it is, here or elsewhere.
+    fn is_succeeded(&self, unit: &Unit, running: Running) -> bool {
+        let is_listed =
+            desired(&self.config(), &self.restarts).get(unit).is_some_and(|d| d.revision.config == running.revision.config);
+        is_listed && (!self.leaving || self.has_others())
+    }
+
+    /// What is to run here now.
+    fn wanted(&self) -> BTreeMap<Unit, Desired> {
+        let Some(seat) = self.seat.as_ref().filter(|_| !self.leaving) else { return BTreeMap::new() };
+        let placement = self.placement();
+        let mut wanted = desired(&self.config(), &self.restarts);
+        wanted.retain(|unit, _| placement.may_run(&self.worker_id, &seat.member, unit));
+        wanted
+    }
+
+    /// Tells the others what this worker has acted on and what it is still letting go of, if that is news.
+    fn say(&self) {
+        let Some(seat) = &self.seat else { return };
+        let (placement, running) = (self.placement(), self.units.running());
+        let note = placement.note(&self.worker_id, &seat.member, &self.url, self.leaving, running.keys());
+        self.notes.send_if_modified(|said| {
+            let is_news = said.as_ref().is_none_or(|said| placement.is_news(&self.worker_id, said, &note));
+            if is_news {
+                *said = Some(note);
+            }
+            is_news
+        });
     }
 
     fn planned(&mut self, name: Arc<str>, launch: i64, outcome: Result<Vec<Arc<Props>>>) {
@@ -284,16 +385,14 @@ impl Herd {
         }
     }
 
-    /// Hands the tasks to the writing lane, and sees to it that they are planned anew if that fails.
+    /// Hands the tasks to the leader, and sees to it that they are planned anew if that fails.
     fn write_tasks(&self, name: Arc<str>, written: i64, launch: i64, tasks: Vec<Arc<Props>>) {
         let Some(writes) = self.writes.upgrade() else { return };
+        let (standing, config, peers) = (self.standing.clone(), self.configs.subscribe(), self.peers.clone());
         let happenings = self.happenings.clone();
         tokio::spawn(async move {
-            let (reply, answer) = oneshot::channel();
-            drop(writes.send(Write::Tasks { name: name.clone(), written, tasks, reply }).await);
-            drop(writes);
-            // No answer: the worker is shutting down.
-            if let Ok(Err(error)) = answer.await {
+            let given = hand_in(writes, standing, config, peers, &name, written, tasks).await;
+            if let Err(error) = given {
                 tracing::warn!(connector = %name, "cannot write the connector's tasks, trying again: {error}");
                 tokio::time::sleep(PLAN_RETRY).await;
                 drop(happenings.send(UnitEvent::NotWritten { name, launch }));
@@ -326,7 +425,7 @@ impl Herd {
     }
 
     fn after_end(&self, unit: Unit) {
-        if !self.is_listed(&unit) {
+        if !is_listed(&self.config(), &unit) {
             if let Unit::Connector(name) = &unit {
                 self.statuses.forget_topics(name);
                 self.metrics.forget(name);
@@ -340,19 +439,10 @@ impl Herd {
 
     pub(super) async fn stop_all(&mut self) {
         let units: Vec<_> = self.units.running().into_keys().collect();
-        self.units.stop_all().await;
+        self.units.stop_all(self.has_others()).await;
         for unit in units {
             let status = self.status(&unit, State::Unassigned, None);
             self.statuses.put_if_newer(unit, status);
-        }
-    }
-
-    /// Whether the config topic knows the unit, be it to run or not.
-    fn is_listed(&self, unit: &Unit) -> bool {
-        let config = self.config();
-        match unit {
-            Unit::Connector(name) => config.connector(name).is_some(),
-            Unit::Task(id) => config.connector(&id.connector).is_some_and(|c| (id.task as usize) < c.tasks().len()),
         }
     }
 
@@ -370,11 +460,29 @@ impl Herd {
         // As in Java, what is not up has no version.
         let version = config.connector(name).filter(|_| !matches!(state, State::Unassigned | State::Restarting));
         let version = version.and_then(|connector| self.starter.describe(connector.props()).version);
-        Status { state, trace, worker_id: self.worker_id.clone(), generation: self.generation, version, health: None }
+        Status { state, trace, worker_id: self.worker_id.clone(), generation: self.generation(), version, health: None }
+    }
+
+    /// Of the group, as far as it is known: statuses carry it.
+    fn generation(&self) -> i32 {
+        self.seat.as_ref().map_or(self.last_generation, |seat| seat.generation)
+    }
+
+    /// For metrics: the leader's `host:port`, as far as it is known.
+    fn leader_shown(&self) -> String {
+        if self.seat.as_ref().is_some_and(|seat| seat.leads) {
+            return self.worker_id.clone();
+        }
+        let leader = self.placement().leader.as_ref().map(|leader| leader.url.clone()).unwrap_or_default();
+        leader.split_once("://").map_or(leader.clone(), |(_, id)| id.to_owned())
     }
 
     fn config(&self) -> Arc<ConfigState> {
         self.configs.borrow().clone()
+    }
+
+    fn placement(&self) -> Arc<Placement> {
+        self.placements.borrow().clone()
     }
 }
 
@@ -389,6 +497,54 @@ pub(super) fn read_config(state: &mut ConfigState, topic: &str, at: Position, ke
             tracing::error!(%topic, %at, %key, "skipped a record of the config topic: {why}");
             state.skip(at.offset);
             None
+        }
+    }
+}
+
+/// The same for a record of the assignment topic.
+pub(super) fn read_assignment(
+    placement: &mut Placement,
+    topic: &str,
+    at: Position,
+    key: &str,
+    value: Option<&[u8]>,
+) -> Option<Entry> {
+    placement.next_offset = at.offset + 1;
+    match Entry::parse(key, value) {
+        Ok(entry) => {
+            placement.apply(entry.clone());
+            Some(entry)
+        }
+        Err(why) => {
+            tracing::error!(%topic, %at, %key, "skipped a record of the assignment topic: {why}");
+            None
+        }
+    }
+}
+
+/// Gives planned tasks to the leader, here or elsewhere. No answer: the worker is shutting down.
+async fn hand_in(
+    writes: mpsc::Sender<Write>,
+    mut standing: watch::Receiver<Standing>,
+    config: watch::Receiver<Arc<ConfigState>>,
+    peers: Peers,
+    name: &Arc<str>,
+    written: i64,
+    tasks: Vec<Arc<Props>>,
+) -> std::result::Result<(), String> {
+    let Ok(known) = standing.wait_for(|standing| *standing != Standing::Unknown).await.map(|standing| standing.clone()) else {
+        return Ok(());
+    };
+    match known {
+        Standing::Following(leader) => {
+            let key = config.borrow().session_key().cloned().ok_or("no leader has written a session key yet")?;
+            peers.put_tasks(&leader, &key, name, written, &tasks).await
+        }
+        Standing::Leading | Standing::Unknown => {
+            let (reply, answer) = oneshot::channel();
+            drop(writes.send(Write::Tasks { name: name.clone(), written: Some(written), tasks, reply }).await);
+            drop(writes);
+            answer.await.unwrap_or(Ok(())).map_err(|error| error.to_string())
         }
     }
 }

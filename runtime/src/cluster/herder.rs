@@ -11,17 +11,23 @@ use tokio::task::JoinHandle;
 use super::error::{HerderError, Result};
 use super::event_loop::EventLoop;
 use super::herd::Request;
+use super::leadership::Standing;
 use super::member::Membership;
+use super::peers::Peers;
+use super::share::Placement;
+use super::signature::{self, Signature};
 use super::stage::Stages;
 use super::starter::{PluginStarter, Starter};
-use super::view::{ConfigPatch, ConnectorInfo, ConnectorOffset, ConnectorStatus, TargetState, TaskInfo, TaskStatus};
-use super::writer::{Reply, Write};
+use super::view::{
+    ConfigPatch, ConnectorInfo, ConnectorOffset, ConnectorStatus, ConnectorType, TargetState, TaskInfo, TaskStatus,
+};
+use super::writer::{Reply, WAITING, Write};
 use super::{answers, observed, progress};
-use crate::config::WorkerConfig;
+use crate::config::{SigningConfig, WorkerConfig};
 use crate::metrics::Metrics;
 use crate::store::config::ConfigState;
 use crate::store::status::StatusStore;
-use crate::store::{Clients, TopicSpec, internal_topics};
+use crate::store::{Clients, TopicSpec, assignment_topic, internal_topics};
 
 /// How long a request may take, as in Connect.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
@@ -42,6 +48,10 @@ pub struct Herder {
 /// What handle and loop share.
 pub(super) struct Shared {
     pub(super) worker_id: String,
+    /// This worker as others reach it.
+    pub(super) url: String,
+    pub(super) standing: watch::Receiver<Standing>,
+    pub(super) peers: Peers,
     pub(super) writes: mpsc::Sender<Write>,
     pub(super) requests: mpsc::Sender<Request>,
     pub(super) config: watch::Receiver<Arc<ConfigState>>,
@@ -54,12 +64,29 @@ pub(super) struct Shared {
     pub(super) metrics: Metrics,
 }
 
+/// The loop's ends of what it shares.
+pub(super) struct Channels {
+    pub(super) configs: watch::Sender<Arc<ConfigState>>,
+    pub(super) placements: watch::Sender<Arc<Placement>>,
+    pub(super) standings: watch::Sender<Standing>,
+    pub(super) readies: watch::Sender<bool>,
+    pub(super) asked: mpsc::Receiver<Request>,
+    pub(super) written: mpsc::Receiver<Write>,
+}
+
 /// What a worker's share of the cluster is started from.
 pub struct Setup {
     pub clients: Clients,
     /// Configurations, statuses, source offsets.
     pub topics: [TopicSpec; 3],
+    pub assignment_topic: TopicSpec,
     pub membership: Membership,
+    /// This worker as others reach it: `http://host:port`.
+    pub url: String,
+    /// How calls between workers are signed.
+    pub signing: SigningConfig,
+    /// `scheduled.rebalance.max.delay.ms`.
+    pub rebalance_delay: Duration,
     /// `task.shutdown.graceful.timeout.ms`.
     pub shutdown_timeout: Duration,
     pub starter: Arc<dyn Starter>,
@@ -80,6 +107,10 @@ impl Setup {
         let metrics = Metrics::new(worker.metric_windows, worker.stalled_after);
         Self {
             topics: internal_topics(&worker),
+            assignment_topic: assignment_topic(&worker),
+            url: format!("http://{worker_id}"),
+            signing: worker.signing.clone(),
+            rebalance_delay: worker.rebalance_delay,
             membership: Membership {
                 clients: clients.clone(),
                 config_topic: worker.config_topic.name.clone(),
@@ -87,6 +118,7 @@ impl Setup {
                 session_timeout: worker.session_timeout,
                 // A member that stops answering is noticed after the session; the beat only has to fit in several times.
                 heartbeat_interval: worker.heartbeat_interval.min(HEARTBEAT_MAX),
+                rebalance_timeout: worker.rebalance_timeout,
             },
             clients,
             shutdown_timeout: worker.shutdown_timeout,
@@ -102,9 +134,13 @@ impl Setup {
         let (requests, asked) = mpsc::channel(QUEUE_MAX);
         let (configs, config) = watch::channel(Arc::default());
         let (readies, ready) = watch::channel(false);
+        let (standings, standing) = watch::channel(Standing::Unknown);
         let (stop, stopped) = watch::channel(false);
         let shared = Arc::new(Shared {
             worker_id: self.membership.worker_id.clone(),
+            url: self.url.clone(),
+            standing,
+            peers: Peers::new(self.signing.clone()),
             writes,
             requests,
             config,
@@ -116,7 +152,9 @@ impl Setup {
             offset_topic: self.topics[2].topic.name.clone(),
             metrics: self.metrics.clone(),
         });
-        let event_loop = EventLoop::new(self, &shared, configs, readies, asked, written);
+        let placements = watch::channel(Arc::default()).0;
+        let channels = Channels { configs, placements, standings, readies, asked, written };
+        let event_loop = EventLoop::new(self, &shared, channels);
         let herder = Herder::new(shared);
         (herder, Herding { stop, ended: tokio::spawn(event_loop.run(stopped)) })
     }
@@ -173,6 +211,12 @@ impl Herder {
         self.shared.stages.summary()
     }
 
+    /// The way to other workers.
+    #[must_use]
+    pub fn peers(&self) -> &Peers {
+        &self.shared.peers
+    }
+
     /// All statuses, for tasks that note which topics they use, and for metrics.
     #[must_use]
     pub fn statuses(&self) -> &StatusStore {
@@ -222,6 +266,44 @@ impl Herder {
     /// Changes single keys of an existing connector (KIP-477).
     pub async fn patch_config(&self, name: &str, patch: ConfigPatch) -> Result<ConnectorInfo> {
         self.write(|reply| Write::Patch { name: name.into(), patch, reply }).await
+    }
+
+    /// Takes the tasks that a connector has planned on another worker, from its record at offset `written`, if that is given.
+    /// The call is to be signed by that worker.
+    pub async fn put_tasks(
+        &self,
+        name: &str,
+        tasks: Vec<Props>,
+        written: Option<i64>,
+        body: &[u8],
+        signature: Signature<'_>,
+    ) -> Result<()> {
+        self.verify(body, signature).await?;
+        let tasks = tasks.into_iter().map(Arc::new).collect();
+        self.write(|reply| Write::Tasks { name: name.into(), written, tasks, reply }).await
+    }
+
+    /// Fences the producers of a source's older tasks, before new ones start (exactly once). The call is to be signed by the
+    /// worker that is to run them.
+    pub async fn fence(&self, name: &str, body: &[u8], signature: Signature<'_>) -> Result<()> {
+        self.verify(body, signature).await?;
+        let until_leading = async {
+            self.started().await?;
+            self.until_leading().await
+        };
+        self.in_time(until_leading).await?;
+        let kind = self.read(|config| Ok(answers::info(answers::connector(config, name)?, &*self.shared.starter).kind)).await?;
+        match kind {
+            ConnectorType::Source => {
+                Err(HerderError::Internal("Sources do not run here yet, so there is nothing to fence".into()))
+            }
+            _ => Err(HerderError::BadRequest(format!("Connector {name} is not a source connector"))),
+        }
+    }
+
+    /// Whether a call was signed by a worker of this cluster.
+    async fn verify(&self, body: &[u8], signature: Signature<'_>) -> Result<()> {
+        self.read(|config| signature::verify(config.session_key(), self.shared.peers.signing(), signature, body)).await
     }
 
     /// Takes a connector away.
@@ -301,6 +383,7 @@ impl Herder {
     async fn write<T>(&self, request: impl FnOnce(Reply<T>) -> Write) -> Result<T> {
         self.in_time(async {
             self.started().await?;
+            self.until_leading().await?;
             let (reply, answer) = oneshot::channel();
             self.shared.writes.send(request(reply)).await.map_err(|_| closing())?;
             answer.await.unwrap_or_else(|_| Err(closing()))
@@ -322,8 +405,23 @@ impl Herder {
         self.shared.ready.clone().wait_for(|ready| *ready).await.map(|_| ()).map_err(|_| closing())
     }
 
+    /// Waits until it is known who leads.
+    async fn until_leading(&self) -> Result<()> {
+        let known = |standing: &Standing| *standing != Standing::Unknown;
+        let mut standing = self.shared.standing.clone();
+        let _stage = self.shared.stages.enter_if(!known(&standing.borrow()), WAITING);
+        match standing.wait_for(known).await.map_err(|_| closing())?.clone() {
+            Standing::Following(leader) => Err(HerderError::Elsewhere(Some(leader))),
+            Standing::Leading | Standing::Unknown => Ok(()),
+        }
+    }
+
     async fn in_time<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let late = || Err(HerderError::Timeout { stage: self.shared.stages.summary() });
+        let is_leaderless = || *self.shared.ready.borrow() && *self.shared.standing.borrow() == Standing::Unknown;
+        let late = || match is_leaderless() {
+            true => Err(HerderError::Elsewhere(None)),
+            false => Err(HerderError::Timeout { stage: self.shared.stages.summary() }),
+        };
         tokio::time::timeout(self.timeout, work).await.unwrap_or_else(|_| late())
     }
 }

@@ -1,8 +1,10 @@
-//! Being in the group: who leads, at which generation. The only place that knows how that is found out.
+//! Being in the group: as which member, at which generation, and whether this worker leads. The only place that knows how that
+//! is found out.
 //!
-//! Now a cluster has one worker. It leads because it owns the partition of the config topic in the group `group.id`; whoever
-//! comes second is refused rather than let loose on the same topics (`runtime/decisions/0030-one-worker-leads.md`).
+//! Workers are static members of the group `group.id`, subscribed to the config topic; whoever owns its one partition leads
+//! (`runtime/decisions/0032-a-cluster-of-workers.md`).
 
+use std::ffi::CStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,14 +22,37 @@ use crate::store::Clients;
 pub enum Role {
     /// Not known yet.
     Joining,
-    /// It owns the config topic's partition.
-    Leading { generation: i32 },
-    /// In the group, but another worker leads.
-    Following,
-    /// The group has given it up, or cannot be reached for longer than the session: it may not write until it leads again.
+    In(Seat),
+    /// The group has given it up, or cannot be reached for longer than the session: others may run its units. It joins anew by
+    /// itself.
     Lost,
-    /// It will never lead again under this name; why.
+    /// It will never be a member again under this name; why.
     Expelled(String),
+}
+
+/// A place in the group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// The member's id, another one after each start and each expulsion.
+    pub member: Arc<str>,
+    /// Of the group; statuses carry it.
+    pub generation: i32,
+    /// It owns the config topic's partition.
+    pub leads: bool,
+}
+
+impl Role {
+    /// The place in the group, if there is one.
+    #[must_use]
+    pub fn seat(&self) -> Option<&Seat> {
+        if let Role::In(seat) = self { Some(seat) } else { None }
+    }
+
+    /// The place of the one that leads.
+    #[must_use]
+    pub fn leading(&self) -> Option<&Seat> {
+        self.seat().filter(|seat| seat.leads)
+    }
 }
 
 /// How to be in the group.
@@ -39,6 +64,8 @@ pub struct Membership {
     pub worker_id: String,
     pub session_timeout: Duration,
     pub heartbeat_interval: Duration,
+    /// How long a rebalance waits for a member that does not answer it.
+    pub rebalance_timeout: Duration,
 }
 
 /// A worker in its group. It leaves when dropped; [`leave`](Self::leave) waits for that.
@@ -48,57 +75,32 @@ pub struct Member {
     polling: Option<JoinHandle<()>>,
 }
 
-/// A dead predecessor keeps its place for its session; then this long for the group to notice.
-const GRACE: Duration = Duration::from_secs(5);
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
+/// An expelled member hears of nothing; it sees that its id has changed.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// librdkafka sends the leave request while it is polled.
 const LEAVE_TIME: Duration = Duration::from_millis(200);
 
 impl Membership {
-    /// Joins, and waits until this worker leads.
+    /// Joins the group, and waits until this worker is in it.
     ///
     /// # Errors
-    /// `Config` when others use the group: workers of Java Kafka Connect, or another worker that is alive.
-    pub async fn lead(self) -> Result<Member> {
+    /// `Config` when workers of Java Kafka Connect or other clients use the group, or another worker has this one's address.
+    pub async fn join(self) -> Result<Member> {
         self.refuse_java().await?;
         let (roles, role) = watch::channel(Role::Joining);
         let consumer = self.consumer(roles)?;
         consumer.subscribe(&[&self.config_topic]).map_err(|e| Error::config("join the group").with_source(e))?;
         let (stop, stopped) = watch::channel(false);
         let mut member = Member { role, stop, polling: Some(tokio::spawn(poll(consumer, stopped))) };
-        match self.wait_to_lead(&mut member).await {
-            Ok(()) => Ok(member),
-            Err(error) => {
+        let settled = |role: &Role| matches!(role, Role::In(_) | Role::Expelled(_));
+        let role = member.role.wait_for(settled).await.map(|role| role.clone());
+        match role.map_err(|_| Error::fatal("the group member has ended"))? {
+            Role::Expelled(why) => {
                 member.leave().await;
-                Err(error)
+                Err(Error::config(why))
             }
-        }
-    }
-
-    async fn wait_to_lead(&self, member: &mut Member) -> Result<()> {
-        let settled = |role: &Role| !matches!(role, Role::Joining | Role::Lost);
-        if wait(&mut member.role, settled).await? == Role::Following {
-            let limit = self.session_timeout + GRACE;
-            let others = self.others().await.join(", ");
-            tracing::warn!(
-                "another worker ({others}) is in the group {}; waiting {} s in case it is gone",
-                self.clients.group,
-                limit.as_secs()
-            );
-            let leads = |role: &Role| matches!(role, Role::Leading { .. } | Role::Expelled(_));
-            // Whether in time or not is seen by the role.
-            let _late = tokio::time::timeout(limit, wait(&mut member.role, leads)).await;
-        }
-        let role = member.role.borrow().clone();
-        match role {
-            Role::Leading { .. } => Ok(()),
-            Role::Expelled(why) => Err(Error::config(why)),
-            _ => Err(Error::config(format!(
-                "another worker ({}) runs with group.id={} and would write to the same topics: stop it, or give this worker its own \
-                 group.id and config, offset and status topics. Clusters of several workers come with a later version",
-                self.others().await.join(", "),
-                self.clients.group
-            ))),
+            _ => Ok(member),
         }
     }
 
@@ -126,12 +128,6 @@ impl Membership {
         )))
     }
 
-    /// The client ids of the members but this one; empty when nobody can be asked.
-    async fn others(&self) -> Vec<String> {
-        let members = self.describe().await.map(|(_, members)| members).unwrap_or_default();
-        members.into_iter().filter(|id| *id != self.worker_id).collect()
-    }
-
     async fn describe(&self) -> Result<(String, Vec<String>)> {
         let group = self.clients.group.clone();
         let consumer: BaseConsumer = self.clients.consumer("the worker", &[])?.create().map_err(|e| cannot_ask(&e))?;
@@ -150,9 +146,15 @@ impl Membership {
     }
 
     fn consumer(&self, roles: watch::Sender<Role>) -> Result<StreamConsumer<Watcher>> {
-        let (session, heartbeat) =
-            (self.session_timeout.as_millis().to_string(), self.heartbeat_interval.as_millis().to_string());
-        let own = [("session.timeout.ms", session.as_str()), ("heartbeat.interval.ms", &heartbeat)];
+        let millis = |duration: Duration| duration.as_millis().to_string();
+        let (session, heartbeat) = (millis(self.session_timeout), millis(self.heartbeat_interval));
+        // What librdkafka calls the longest pause between two polls is the time that a rebalance waits for a member.
+        let poll_interval = millis(self.rebalance_timeout.max(self.session_timeout));
+        let own = [
+            ("session.timeout.ms", session.as_str()),
+            ("heartbeat.interval.ms", &heartbeat),
+            ("max.poll.interval.ms", &poll_interval),
+        ];
         let mut settings = self.clients.consumer("the worker's membership", &own)?;
         settings.set("partition.assignment.strategy", "cooperative-sticky");
         settings.set("enable.auto.commit", "false");
@@ -191,13 +193,16 @@ impl Drop for Member {
 
 /// Keeps the member alive until told to stop: callbacks run only inside `recv`.
 async fn poll(consumer: StreamConsumer<Watcher>, mut stop: watch::Receiver<bool>) {
+    let mut look = tokio::time::interval(LOOK_INTERVAL);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = told(&mut stop) => break,
             received = consumer.recv() => if let Err(error) = received {
                 consumer.context().failed(&error);
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
+                tokio::time::sleep(LOOK_INTERVAL).await;
+            },
+            _ = look.tick() => consumer.context().look(&consumer),
         }
     }
     // Unsubscribe, poll, close: a static member that only closes would keep its place for its session.
@@ -216,11 +221,6 @@ async fn told(stop: &mut watch::Receiver<bool>) {
     drop(stop.wait_for(|stop| *stop).await);
 }
 
-async fn wait(role: &mut watch::Receiver<Role>, until: impl Fn(&Role) -> bool) -> Result<Role> {
-    let reached = role.wait_for(until).await.map_err(|_| Error::fatal("the group member has ended"))?;
-    Ok(reached.clone())
-}
-
 fn cannot_ask(error: &KafkaError) -> Error {
     Error::retriable(error.to_string())
 }
@@ -231,6 +231,25 @@ struct Watcher {
 }
 
 impl Watcher {
+    /// Takes in how things are now.
+    fn look<C: Consumer<Watcher>>(&self, consumer: &C) {
+        let (member, generation) = membership(consumer);
+        if member.is_empty() || generation < 0 {
+            // Before it was in, it is still joining.
+            if self.roles.borrow().seat().is_some() {
+                tracing::warn!("this worker has lost its place in the group; it joins anew");
+                self.become_(Role::Lost);
+            }
+            return;
+        }
+        if self.roles.borrow().seat().is_some_and(|seat| *seat.member != *member) {
+            // Between two looks: expelled, and in again. What ran under the old place must end.
+            self.become_(Role::Lost);
+        }
+        let owned = consumer.assignment().map_or(0, |partitions| partitions.count());
+        self.become_(Role::In(Seat { member: member.into(), generation, leads: owned > 0 }));
+    }
+
     fn become_(&self, role: Role) {
         self.roles.send_if_modified(|now| {
             let changes = *now != role && !matches!(now, Role::Expelled(_));
@@ -265,29 +284,26 @@ impl ClientContext for Watcher {
 
 impl ConsumerContext for Watcher {
     fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        match rebalance {
-            Rebalance::Assign(partitions) => {
-                let leads = partitions.count() > 0 || matches!(*self.roles.borrow(), Role::Leading { .. });
-                self.become_(if leads { Role::Leading { generation: generation(consumer) } } else { Role::Following });
-            }
-            Rebalance::Revoke(partitions) if partitions.count() > 0 => self.become_(Role::Lost),
-            Rebalance::Revoke(_) => {}
-            Rebalance::Error(error) => self.failed(error),
+        if let Rebalance::Error(error) = rebalance {
+            self.failed(error);
         }
+        self.look(consumer);
     }
 }
 
-/// The group's generation, which statuses carry.
-fn generation(consumer: &BaseConsumer<Watcher>) -> i32 {
+/// The member's id, empty for none, and the group's generation, which statuses carry.
+fn membership<C: Consumer<Watcher>>(consumer: &C) -> (String, i32) {
     use rdkafka::bindings as native;
     // SAFETY: the client outlives the call; the metadata is a copy, null when there is none, read and freed here.
     unsafe {
         let metadata = native::rd_kafka_consumer_group_metadata(consumer.client().native_ptr());
         if metadata.is_null() {
-            return -1;
+            return (String::new(), -1);
         }
+        let member = CStr::from_ptr(native::rd_kafka_consumer_group_metadata_member_id(metadata));
+        let member = member.to_string_lossy().into_owned();
         let generation = native::rd_kafka_consumer_group_metadata_generation_id(metadata);
         native::rd_kafka_consumer_group_metadata_destroy(metadata);
-        generation
+        (member, generation)
     }
 }

@@ -39,6 +39,11 @@ impl Stages {
         StageGuard { stages: self.clone(), began }
     }
 
+    /// The same, if there is something to say.
+    pub fn enter_if(&self, is_so: bool, what: &str) -> Option<StageGuard> {
+        is_so.then(|| self.enter(what))
+    }
+
     /// Java's sentence; clients show it to people.
     #[must_use]
     pub fn summary(&self) -> String {

@@ -58,8 +58,9 @@ pub struct Launch {
 pub trait StartedTask: Send {
     fn pause(&self);
     fn resume(&self);
-    /// Asks it to commit and end, waits for `grace`, then drops it. Answers whether it ended by itself.
-    fn stop(self: Box<Self>, grace: Duration) -> BoxFuture<'static, bool>;
+    /// Asks it to commit and end, waits for `grace`, then drops it. Answers whether it ended by itself. One that is succeeded, here
+    /// or elsewhere, keeps its place in its consumer group for that.
+    fn stop(self: Box<Self>, grace: Duration, is_succeeded: bool) -> BoxFuture<'static, bool>;
 }
 
 impl StartedTask for TaskHandle {
@@ -71,8 +72,8 @@ impl StartedTask for TaskHandle {
         TaskHandle::resume(self);
     }
 
-    fn stop(self: Box<Self>, grace: Duration) -> BoxFuture<'static, bool> {
-        Box::pin(TaskHandle::stop(*self, grace))
+    fn stop(self: Box<Self>, grace: Duration, is_succeeded: bool) -> BoxFuture<'static, bool> {
+        if is_succeeded { Box::pin(TaskHandle::hand_over(*self, grace)) } else { Box::pin(TaskHandle::stop(*self, grace)) }
     }
 }
 

@@ -10,15 +10,20 @@ use penstock_api::{Error, Props, Result, async_trait};
 use tokio::sync::{mpsc, watch};
 
 use super::error::{HerderError, Result as HerderResult};
-use super::herd::Herd;
+use super::herd::{Herd, Told};
 use super::herder::{Herder, Shared};
-use super::member::Role;
+use super::leadership::{NotWritten, Standing};
+use super::member::{Role, Seat};
+use super::peers::Peers;
+use super::reconcile::desired;
+use super::share::Placement;
 use super::stage::Stages;
 use super::starter::{Description, Launch, StartedTask, Starter};
 use super::view::{ConnectorStatus, ConnectorType, TargetState};
 use super::writer::{Append, Writer};
 use crate::config::WorkerConfig;
 use crate::metrics::Metrics;
+use crate::store::assignment::{Assignment, Entry, Share};
 use crate::store::config::{ConfigState, Event, Record};
 use crate::store::status::{RestartState, State, StatusStore};
 use crate::store::{Clients, Position};
@@ -99,7 +104,7 @@ impl StartedTask for FakeTask {
         self.say(TaskEvent::Running);
     }
 
-    fn stop(self: Box<Self>, _grace: Duration) -> BoxFuture<'static, bool> {
+    fn stop(self: Box<Self>, _grace: Duration, _is_succeeded: bool) -> BoxFuture<'static, bool> {
         Box::pin(async move {
             // Long enough for a start that does not wait to be caught.
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -120,9 +125,9 @@ struct Memory {
 
 #[async_trait]
 impl Append for Memory {
-    async fn append(&self, events: Vec<Event>) -> Result<i64> {
+    async fn append(&self, events: Vec<Event>) -> std::result::Result<i64, NotWritten> {
         if self.down.load(Ordering::SeqCst) {
-            return Err(Error::retriable("the broker is down"));
+            return Err(NotWritten::Failed(Error::retriable("the broker is down")));
         }
         for event in &events {
             let offset = self.next.fetch_add(1, Ordering::SeqCst);
@@ -136,7 +141,7 @@ struct Cluster {
     herder: Herder,
     starter: Arc<Fake>,
     topic: Arc<Memory>,
-    role: watch::Sender<Role>,
+    standing: watch::Sender<Standing>,
 }
 
 impl Cluster {
@@ -148,13 +153,16 @@ impl Cluster {
         let starter = Arc::new(Fake::default());
         let (records, mut written) = mpsc::unbounded_channel();
         let topic = Arc::new(Memory { next: AtomicI64::new(state.next_offset()), records, down: AtomicBool::new(false) });
-        let (role, roles) = watch::channel(Role::Leading { generation: 3 });
+        let (standing, standings) = watch::channel(Standing::Leading);
         let (configs, config) = watch::channel(Arc::new(ConfigState::default()));
         let (writes, to_write) = mpsc::channel(10);
         let (requests, mut asked) = mpsc::channel(10);
         let worker = WorkerConfig::new(&worker_props()).unwrap();
         let shared = Arc::new(Shared {
             worker_id: "w:1".into(),
+            url: "http://w:1".into(),
+            standing: standings.clone(),
+            peers: Peers::new(worker.signing.clone()),
             writes,
             requests,
             config: config.clone(),
@@ -169,22 +177,26 @@ impl Cluster {
         let writer = Writer {
             topic: topic.clone(),
             config,
-            role: roles,
+            standing: standings,
             statuses,
             starter: starter.clone(),
             stages: shared.stages.clone(),
         };
         tokio::spawn(writer.run(to_write));
         let (happenings, mut happened) = mpsc::unbounded_channel();
-        let mut herd = Herd::new(&shared, Duration::from_secs(1), configs, happenings);
+        let told = Told { configs, placements: watch::channel(Arc::default()).0, notes: watch::channel(None).0 };
+        let mut herd = Herd::new(&shared, Duration::from_secs(1), told, happenings);
         let stages = shared.stages.clone();
-        herd.begin(state);
+        herd.begin(state, Placement::default());
+        herd.role(Role::In(Seat { member: "m".into(), generation: 3, leads: true })).unwrap();
+        give_everything(&mut herd);
         tokio::spawn(async move {
             loop {
                 tokio::select! {
                     Some((offset, record)) = written.recv() => {
                         let at = Position { partition: 0, offset };
                         herd.config_record("configs", at, &record.key, record.value.as_deref());
+                        give_everything(&mut herd);
                     }
                     Some(event) = happened.recv() => herd.happened(event),
                     Some(request) = asked.recv() => herd.asked(request, &stages),
@@ -193,7 +205,7 @@ impl Cluster {
             }
         });
         // The sender of `ready` is gone, which is as good as a worker that stays ready.
-        Self { herder: Herder::new(shared), starter, topic, role }
+        Self { herder: Herder::new(shared), starter, topic, standing }
     }
 
     async fn create(&self, name: &str, more: &[(&str, &str)]) {
@@ -216,6 +228,15 @@ impl Cluster {
     fn log(&self) -> Vec<String> {
         std::mem::take(&mut self.starter.log.lock().unwrap())
     }
+}
+
+/// What a leader does that has one worker.
+fn give_everything(herd: &mut Herd) {
+    let units = desired(&herd.configs.borrow(), &BTreeMap::new()).into_keys().collect();
+    let share = Share { member: "m".into(), units };
+    let assignment = Assignment { version: 1, shares: [("w:1".into(), share)].into(), ..Assignment::default() };
+    let record = Entry::Assignment(assignment).record();
+    herd.assignment_record("assignments", Position { partition: 0, offset: 0 }, &record.key, record.value.as_deref());
 }
 
 fn summary(status: &ConnectorStatus) -> String {
@@ -386,11 +407,15 @@ async fn while_nothing_can_be_written_requests_say_what_they_wait_for_and_are_no
     assert_eq!(error.status(), 500);
     assert!(error.to_string().contains("can be safely retried: the broker is down"), "{error}");
     cluster.topic.down.store(false, Ordering::SeqCst);
-    cluster.role.send_replace(Role::Lost);
+    cluster.standing.send_replace(Standing::Unknown);
     let hasty = cluster.herder.with_timeout(Duration::from_millis(50));
-    let error = hasty.put_config("a", props("a", &[]), true, None).await.unwrap_err().to_string();
-    assert!(error.starts_with("Request timed out. The worker is currently waiting to lead the cluster again"), "{error}");
-    cluster.role.send_replace(Role::Leading { generation: 4 });
+    let error = hasty.put_config("a", props("a", &[]), true, None).await.unwrap_err();
+    assert_eq!(error.status(), 409);
+    assert!(error.to_string().contains("no known leader URL"), "{error}");
+    cluster.standing.send_replace(Standing::Following("http://w:2".into()));
+    let error = cluster.herder.put_config("a", props("a", &[]), true, None).await.unwrap_err();
+    assert_eq!(error, HerderError::Elsewhere(Some("http://w:2".into())));
+    cluster.standing.send_replace(Standing::Leading);
     // The next request passes, and the one given up has left no trace.
     cluster.create("b", &[]).await;
     assert_eq!(cluster.herder.connectors().await.unwrap(), ["b"]);

@@ -118,10 +118,11 @@ impl Units {
         gone
     }
 
-    /// Does it. A task that cannot even start is answered with the reason, and counts as failed.
-    pub(super) fn perform(&mut self, action: &Action, config: &ConfigState) -> Result<()> {
+    /// Does it. A task that cannot even start is answered with the reason, and counts as failed. `is_succeeded`: what stops, is to
+    /// run again, here or elsewhere.
+    pub(super) fn perform(&mut self, action: &Action, config: &ConfigState, is_succeeded: bool) -> Result<()> {
         match action {
-            Action::Stop(unit) => self.stop(unit),
+            Action::Stop(unit) => self.stop(unit, is_succeeded),
             Action::SetState(unit, state) => self.set_state(unit, *state, config),
             Action::Start(unit, desired) => return self.start(unit, *desired, config),
         }
@@ -136,10 +137,10 @@ impl Units {
     }
 
     /// Stops everything at once, each within the grace, and waits for what was on its way out already.
-    pub(super) async fn stop_all(&mut self) {
+    pub(super) async fn stop_all(&mut self, is_succeeded: bool) {
         for (unit, live) in std::mem::take(&mut self.live) {
             if let Some(task) = live.task {
-                self.stops.spawn(stop_one(unit, task, self.grace));
+                self.stops.spawn(stop_one(unit, task, self.grace, is_succeeded));
             }
         }
         while self.stops.join_next().await.is_some() {}
@@ -197,7 +198,7 @@ impl Units {
         }
     }
 
-    fn stop(&mut self, unit: &Unit) {
+    fn stop(&mut self, unit: &Unit, is_succeeded: bool) {
         let Some(live) = self.live.get_mut(unit) else { return };
         live.running.phase = Phase::Stopping;
         let (task, launch, unit) = (live.task.take(), live.launch, unit.clone());
@@ -205,15 +206,15 @@ impl Units {
         while self.stops.try_join_next().is_some() {}
         self.stops.spawn(async move {
             if let Some(task) = task {
-                stop_one(unit.clone(), task, grace).await;
+                stop_one(unit.clone(), task, grace, is_succeeded).await;
             }
             drop(events.send(UnitEvent::Ended { unit, launch }));
         });
     }
 }
 
-async fn stop_one(unit: Unit, task: Box<dyn StartedTask>, grace: Duration) {
-    if !task.stop(grace).await {
+async fn stop_one(unit: Unit, task: Box<dyn StartedTask>, grace: Duration, is_succeeded: bool) {
+    if !task.stop(grace, is_succeeded).await {
         tracing::warn!(
             "{unit:?} did not end within {} ms (task.shutdown.graceful.timeout.ms) and was dropped; what it had not committed will \
              be delivered again",

@@ -1,6 +1,6 @@
 //! The one lane through which configuration is written: check, append, read back, answer; one request after another.
 //!
-//! Invariant 3 is upheld here: nothing is appended to the config topic unless this worker leads.
+//! Only the leader's lane moves; see `leadership.rs` for why nobody else's records get in.
 
 use std::sync::Arc;
 
@@ -9,12 +9,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::answers;
 use super::error::{HerderError, Result};
-use super::member::Role;
+use super::leadership::{Leadership, NotWritten, Standing};
 use super::restart::RestartPlan;
 use super::stage::Stages;
 use super::starter::Starter;
 use super::view::{ConfigPatch, ConnectorInfo, ConnectorStatus, TargetState};
-use crate::store::Log;
 use crate::store::config::{ConfigState, Event, deletion, task_set};
 use crate::store::status::StatusStore;
 
@@ -50,10 +49,10 @@ pub(super) enum Write {
         only_failed: bool,
         reply: Reply<ConnectorStatus>,
     },
-    /// The tasks a connector planned, made from its record at offset `written`.
+    /// The tasks a connector planned, made from its record at offset `written`, if that is known.
     Tasks {
         name: Arc<str>,
-        written: i64,
+        written: Option<i64>,
         tasks: Vec<Arc<Props>>,
         reply: Reply<()>,
     },
@@ -62,29 +61,32 @@ pub(super) enum Write {
 /// Where records go, so that tests can do without a broker.
 #[async_trait::async_trait]
 pub(super) trait Append: Send + Sync + 'static {
-    /// Appends records in this order; answers the offset of the last one.
-    async fn append(&self, events: Vec<Event>) -> penstock_api::Result<i64>;
+    /// Appends records in this order, all or none; answers the offset of the last one.
+    async fn append(&self, events: Vec<Event>) -> std::result::Result<i64, NotWritten>;
 }
 
 /// The config topic itself.
 pub(super) struct ConfigTopic {
-    pub(super) log: Log,
-    pub(super) topic: String,
+    pub(super) leadership: Leadership,
+    pub(super) topic: Arc<str>,
 }
 
 #[async_trait::async_trait]
 impl Append for ConfigTopic {
-    async fn append(&self, events: Vec<Event>) -> penstock_api::Result<i64> {
-        let positions = self.log.append(&self.topic, events.iter().map(Event::record).collect()).await?;
-        Ok(positions.last().map_or(-1, |at| at.offset))
+    async fn append(&self, events: Vec<Event>) -> std::result::Result<i64, NotWritten> {
+        let records = events.iter().map(|event| (self.topic.clone(), event.record())).collect();
+        Ok(self.leadership.append(records).await?.last().map_or(-1, |at| at.offset))
     }
 }
+
+/// What a worker is doing while nobody leads.
+pub(super) const WAITING: &str = "waiting for a leader of the cluster before it writes to the config topic";
 
 /// What writing needs to know.
 pub(super) struct Writer {
     pub(super) topic: Arc<dyn Append>,
     pub(super) config: watch::Receiver<Arc<ConfigState>>,
-    pub(super) role: watch::Receiver<Role>,
+    pub(super) standing: watch::Receiver<Standing>,
     pub(super) statuses: StatusStore,
     pub(super) starter: Arc<dyn Starter>,
     pub(super) stages: Stages,
@@ -96,33 +98,33 @@ impl Writer {
     pub(super) async fn run(mut self, mut requests: mpsc::Receiver<Write>) {
         while let Some(request) = requests.recv().await {
             match request {
-                Write::Put { name, config, create_only, initial_state, mut reply } => {
-                    if self.may_write(&mut reply).await {
+                Write::Put { name, config, create_only, initial_state, reply } => {
+                    if let Some(reply) = self.admitted(reply).await {
                         send(reply, self.put(&name, config, create_only, initial_state).await);
                     }
                 }
-                Write::Patch { name, patch, mut reply } => {
-                    if self.may_write(&mut reply).await {
+                Write::Patch { name, patch, reply } => {
+                    if let Some(reply) = self.admitted(reply).await {
                         send(reply, self.patch(&name, patch).await);
                     }
                 }
-                Write::Delete { name, mut reply } => {
-                    if self.may_write(&mut reply).await {
+                Write::Delete { name, reply } => {
+                    if let Some(reply) = self.admitted(reply).await {
                         send(reply, self.delete(&name).await);
                     }
                 }
-                Write::Target { name, state, mut reply } => {
-                    if self.may_write(&mut reply).await {
+                Write::Target { name, state, reply } => {
+                    if let Some(reply) = self.admitted(reply).await {
                         send(reply, self.target(&name, state).await);
                     }
                 }
-                Write::Restart { name, include_tasks, only_failed, mut reply } => {
-                    if self.may_write(&mut reply).await {
+                Write::Restart { name, include_tasks, only_failed, reply } => {
+                    if let Some(reply) = self.admitted(reply).await {
                         send(reply, self.restart(&name, include_tasks, only_failed).await);
                     }
                 }
-                Write::Tasks { name, written, tasks, mut reply } => {
-                    if self.may_write(&mut reply).await {
+                Write::Tasks { name, written, tasks, reply } => {
+                    if let Some(reply) = self.admitted(reply).await {
                         send(reply, self.tasks(&name, written, &tasks).await);
                     }
                 }
@@ -130,19 +132,25 @@ impl Writer {
         }
     }
 
-    /// Waits until this worker leads; `false` when the asker gives up before.
-    async fn may_write<T>(&mut self, reply: &mut Reply<T>) -> bool {
+    /// Waits until this worker leads; `None` when the asker gives up before, or another worker leads, which it is told.
+    async fn admitted<T>(&mut self, mut reply: Reply<T>) -> Option<Reply<T>> {
         if reply.is_closed() {
-            return false;
+            return None;
         }
-        if matches!(*self.role.borrow(), Role::Leading { .. }) {
-            return true;
-        }
-        let _stage = self.stages.enter("waiting to lead the cluster again before it writes to the config topic");
-        tokio::select! {
+        let known = |standing: &Standing| *standing != Standing::Unknown;
+        let waiting = self.stages.enter_if(!known(&self.standing.borrow()), WAITING);
+        let standing = tokio::select! {
             biased;
-            () = reply.closed() => false,
-            led = self.role.wait_for(|role| matches!(role, Role::Leading { .. })) => led.is_ok(),
+            () = reply.closed() => return None,
+            standing = self.standing.wait_for(known) => standing.ok()?.clone(),
+        };
+        drop(waiting);
+        match standing {
+            Standing::Following(leader) => {
+                send(reply, Err(HerderError::Elsewhere(Some(leader))));
+                None
+            }
+            Standing::Leading | Standing::Unknown => Some(reply),
         }
     }
 
@@ -208,10 +216,12 @@ impl Writer {
         Ok(answers::restarting(&plan, connector, &*self.starter))
     }
 
-    async fn tasks(&mut self, name: &Arc<str>, written: i64, tasks: &[Arc<Props>]) -> Result<()> {
+    async fn tasks(&mut self, name: &Arc<str>, written: Option<i64>, tasks: &[Arc<Props>]) -> Result<()> {
         let now = self.now();
+        let connector = answers::connector(&now, name)?;
         // Planned for what no longer is: another plan is on its way.
-        let current = now.connector(name).filter(|c| c.written() == written && c.target() == TargetState::Started);
+        let is_current = written.is_none_or(|written| written == connector.written());
+        let current = Some(connector).filter(|c| is_current && c.target() == TargetState::Started);
         if !current.is_some_and(|connector| connector.tasks_differ(tasks)) {
             return Ok(());
         }
@@ -225,10 +235,11 @@ impl Writer {
     /// Appends, then waits until this worker has read it back: what follows sees its effect.
     async fn append(&mut self, stage: String, events: Vec<Event>) -> Result<()> {
         let _stage = self.stages.enter(stage);
-        let last = self.topic.append(events).await.map_err(|error| {
-            HerderError::Internal(format!(
+        let last = self.topic.append(events).await.map_err(|not_written| match not_written {
+            NotWritten::NotLeading => HerderError::Elsewhere(None),
+            NotWritten::Failed(error) => HerderError::Internal(format!(
                 "Failed to write to config topic; this may be due to a transient error and the request can be safely retried: {error:#}"
-            ))
+            )),
         })?;
         let read = self.config.wait_for(|config| config.next_offset() > last).await;
         read.map(|_| ()).map_err(|_| HerderError::Internal("The worker is shutting down".into()))

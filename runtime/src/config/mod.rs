@@ -24,4 +24,6 @@ pub use overrides::OverridePolicy;
 pub use provider::Providers;
 pub use restart::RestartPolicy;
 pub use validate::{RawConfig, validate};
-pub use worker::{ClientConfig, ConverterChoice, InternalTopic, LogFormat, PluginConfig, RestConfig, WorkerConfig};
+pub use worker::{
+    ClientConfig, ConverterChoice, InternalTopic, LogFormat, PluginConfig, RestConfig, SigningConfig, WorkerConfig,
+};

@@ -21,12 +21,18 @@ pub struct WorkerConfig {
     pub config_topic: InternalTopic,
     pub offset_topic: InternalTopic,
     pub status_topic: InternalTopic,
+    /// Ours: who runs what in a cluster of workers. Made as the config topic is.
+    pub assignment_topic: InternalTopic,
     /// What connectors use that name no converter.
     pub key_converter: ConverterChoice,
     pub value_converter: ConverterChoice,
     pub header_converter: ConverterChoice,
     pub session_timeout: Duration,
     pub heartbeat_interval: Duration,
+    pub rebalance_timeout: Duration,
+    /// How long the work of a lost worker waits for its return.
+    pub rebalance_delay: Duration,
+    pub signing: SigningConfig,
     pub offset_flush_interval: Duration,
     pub offset_flush_timeout: Duration,
     /// For all tasks together, when the worker stops.
@@ -61,6 +67,19 @@ pub struct InternalTopic {
     pub replication_factor: i32,
     /// Topic settings by Kafka's names: what the worker file says behind `config.storage.` and so on.
     pub settings: Props,
+}
+
+/// How calls between workers are signed (KIP-507).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SigningConfig {
+    pub key_algorithm: String,
+    /// `None`: as long as the algorithm's digest.
+    pub key_bytes: Option<usize>,
+    /// After this the leader makes a new key.
+    pub key_ttl: Duration,
+    pub signature_algorithm: String,
+    /// Signatures that are accepted.
+    pub verification_algorithms: Vec<String>,
 }
 
 /// A converter class with its own properties, prefix taken off.
@@ -134,6 +153,7 @@ impl WorkerConfig {
         Ok(Self {
             group_id: parsed.string("group.id").into(),
             config_topic: internal_topic(&parsed, &props, "config"),
+            assignment_topic: assignment_topic(&parsed, internal_topic(&parsed, &props, "config")),
             offset_topic: internal_topic(&parsed, &props, "offset"),
             status_topic: internal_topic(&parsed, &props, "status"),
             key_converter: converter(&parsed, &props, "key.converter"),
@@ -141,6 +161,9 @@ impl WorkerConfig {
             header_converter: converter(&parsed, &props, "header.converter"),
             session_timeout: parsed.millis("session.timeout.ms"),
             heartbeat_interval: parsed.millis("heartbeat.interval.ms"),
+            rebalance_timeout: parsed.millis("rebalance.timeout.ms"),
+            rebalance_delay: parsed.millis("scheduled.rebalance.max.delay.ms"),
+            signing: signing(&parsed)?,
             offset_flush_interval: parsed.millis("offset.flush.interval.ms"),
             offset_flush_timeout: parsed.millis("offset.flush.timeout.ms"),
             shutdown_timeout: parsed.millis("task.shutdown.graceful.timeout.ms"),
@@ -197,6 +220,30 @@ fn internal_topic(parsed: &Parsed, props: &Props, which: &str) -> InternalTopic 
         replication_factor: parsed.number(&format!("{prefix}replication.factor")),
         settings,
     }
+}
+
+/// As the config topic, but for the name.
+fn assignment_topic(parsed: &Parsed, config_topic: InternalTopic) -> InternalTopic {
+    let name = parsed.text("penstock.assignment.topic").map(str::to_owned);
+    InternalTopic { name: name.unwrap_or_else(|| format!("{}-assignments", config_topic.name)), ..config_topic }
+}
+
+fn signing(parsed: &Parsed) -> Result<SigningConfig> {
+    let signing = SigningConfig {
+        key_algorithm: parsed.string("inter.worker.key.generation.algorithm").to_owned(),
+        key_bytes: parsed.text("inter.worker.key.size").map(|_| parsed.number::<usize>("inter.worker.key.size").div_ceil(8)),
+        key_ttl: parsed.millis("inter.worker.key.ttl.ms"),
+        signature_algorithm: parsed.string("inter.worker.signature.algorithm").to_owned(),
+        verification_algorithms: parsed.list("inter.worker.verification.algorithms"),
+    };
+    if !signing.verification_algorithms.contains(&signing.signature_algorithm) {
+        return Err(Error::config(format!(
+            "Invalid value {} for configuration inter.worker.signature.algorithm: Signature algorithm must be present in \
+             inter.worker.verification.algorithms list",
+            signing.signature_algorithm
+        )));
+    }
+    Ok(signing)
 }
 
 fn converter(parsed: &Parsed, props: &Props, key: &str) -> ConverterChoice {

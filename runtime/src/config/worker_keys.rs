@@ -26,7 +26,9 @@ const NULL: Option<&str> = Some("\0null");
 const JVM: Effect = Effect::None("it names a Java class or a feature of the JVM");
 const OAUTH: Effect = Effect::None("tokens are asked for with client credentials, and checked by the brokers alone");
 const METRICS: Effect = Effect::None("metrics are all kept, and Prometheus reads them at /metrics");
-const LATER: Effect = Effect::None("this worker is a cluster of one: there are no others yet to wait for or to talk to");
+const FOLLOWS: Effect =
+    Effect::None("workers here follow the internal topics all the time: none has to catch up before it joins");
+const HMAC: Checked = OneOf(&["HmacSHA224", "HmacSHA256", "HmacSHA384", "HmacSHA512"]);
 const SOURCES: Effect = Effect::None("there are no source connectors yet");
 const HTTP: Effect = Effect::None("this part of the HTTP server is not there yet");
 
@@ -117,8 +119,8 @@ const WORKER: &[Row] = &[
     Row("status.storage.replication.factor", Short, Some("3"), Count, Works, "Its replicas, if it is created."),
     Row("session.timeout.ms", Int, Some("10000"), Any, Works, "After this time of silence a worker counts as gone."),
     Row("heartbeat.interval.ms", Int, Some("3000"), Any, Works, "How often a worker says that it is there."),
-    Row("rebalance.timeout.ms", Int, Some("60000"), Any, LATER, "How long a worker may take to join a rebalance."),
-    Row("scheduled.rebalance.max.delay.ms", Int, Some(REBALANCE_DELAY_MS), Min(0.0), LATER, "How long the work of a lost worker waits for its return."),
+    Row("rebalance.timeout.ms", Int, Some("60000"), Min(0.0), Works, "How long a worker may take to join a rebalance."),
+    Row("scheduled.rebalance.max.delay.ms", Int, Some(REBALANCE_DELAY_MS), Min(0.0), Works, "How long the work of a lost worker waits for its return."),
     Row("offset.flush.interval.ms", Long, Some("60000"), Any, Works, "How often tasks commit."),
     Row("offset.flush.timeout.ms", Long, Some("5000"), Any, Works, "How long a commit may take."),
     Row("task.shutdown.graceful.timeout.ms", Long, Some("5000"), Any, Works, "How long all tasks together may take to stop."),
@@ -141,13 +143,13 @@ const WORKER: &[Row] = &[
     Row("connector.client.config.override.allowlist", List, Some(""), Any, Works, "The settings that the policy Allowlist allows."),
     Row("exactly.once.source.support", Text, Some("disabled"), AnyCase(&["disabled", "enabled", "preparing"]), SOURCES, "Exactly once for sources."),
     Row("connect.protocol", Text, Some("sessioned"), OneOf(&["eager", "compatible", "sessioned"]), Effect::None("workers here are members of an ordinary consumer group"), "How Java workers agree on their work."),
-    Row("worker.sync.timeout.ms", Int, Some("3000"), Any, LATER, "How long a worker waits to catch up."),
-    Row("worker.unsync.backoff.ms", Int, Some("300000"), Any, LATER, "How long it stays away when it cannot."),
-    Row("inter.worker.key.generation.algorithm", Text, Some("HmacSHA256"), Any, LATER, "How session keys are made."),
-    Row("inter.worker.key.size", Int, NULL, Any, LATER, "How long session keys are."),
-    Row("inter.worker.key.ttl.ms", Int, Some("3600000"), Min(0.0), LATER, "How long session keys live."),
-    Row("inter.worker.signature.algorithm", Text, Some("HmacSHA256"), Any, LATER, "How requests between workers are signed."),
-    Row("inter.worker.verification.algorithms", List, Some("HmacSHA256"), Any, LATER, "Which signatures are accepted."),
+    Row("worker.sync.timeout.ms", Int, Some("3000"), Any, FOLLOWS, "How long a worker waits to catch up."),
+    Row("worker.unsync.backoff.ms", Int, Some("300000"), Any, FOLLOWS, "How long it stays away when it cannot."),
+    Row("inter.worker.key.generation.algorithm", Text, Some("HmacSHA256"), HMAC, Works, "How session keys are made."),
+    Row("inter.worker.key.size", Int, NULL, Min(1.0), Works, "How many bits session keys have; null: as the algorithm suggests."),
+    Row("inter.worker.key.ttl.ms", Int, Some("3600000"), Min(0.0), Works, "How long session keys live."),
+    Row("inter.worker.signature.algorithm", Text, Some("HmacSHA256"), HMAC, Works, "How requests between workers are signed."),
+    Row("inter.worker.verification.algorithms", List, Some("HmacSHA256"), Any, Works, "Which signatures are accepted."),
     Row("key.converter.plugin.version", Text, NULL, Any, Effect::None("each converter is there in one version"), "The version of the key converter."),
     Row("value.converter.plugin.version", Text, NULL, Any, Effect::None("each converter is there in one version"), "The version of the value converter."),
     Row("header.converter.plugin.version", Text, NULL, Any, Effect::None("each converter is there in one version"), "The version of the header converter."),
@@ -245,6 +247,7 @@ const CLIENT: &[Row] = &[
 
 #[rustfmt::skip]
 const OURS: &[Row] = &[
+    Row("penstock.assignment.topic", Text, NULL, Any, Works, "The topic by which workers share out the work; null: config.storage.topic with -assignments behind it."),
     Row("penstock.plugin.memory.max.bytes", Long, Some("67108864"), Min(1_048_576.0), Works, "The most memory one instance of a component may hold."),
     Row("penstock.plugin.call.timeout.ms", Long, Some("1000"), Min(1.0), Works, "The longest one call into a component may take, which is mostly a batch."),
     Row("penstock.plugin.cache.dir", Text, NULL, Any, Works, "Where compiled components are kept; null: in the user's cache folder."),

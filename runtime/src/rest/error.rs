@@ -4,7 +4,9 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use std::sync::Arc;
 
+use super::forward::Elsewhere;
 use crate::cluster::HerderError;
 
 /// A refused or failed request.
@@ -12,6 +14,8 @@ use crate::cluster::HerderError;
 pub struct ApiError {
     pub status: StatusCode,
     pub message: String,
+    /// Set when another worker must answer; its URL if it is known.
+    elsewhere: Option<Option<Arc<str>>>,
 }
 
 /// What handlers answer.
@@ -20,7 +24,7 @@ pub type ApiResult<T> = Result<T, ApiError>;
 impl ApiError {
     /// An error of that status.
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into() }
+        Self { status, message: message.into(), elsewhere: None }
     }
 
     /// 400.
@@ -51,7 +55,8 @@ impl From<HerderError> for ApiError {
         if matches!(error, HerderError::Internal(_)) {
             tracing::error!(%error, "a request failed");
         }
-        Self::new(status, error.to_string())
+        let elsewhere = if let HerderError::Elsewhere(url) = &error { Some(url.clone()) } else { None };
+        Self { elsewhere, ..Self::new(status, error.to_string()) }
     }
 }
 
@@ -62,6 +67,10 @@ impl IntoResponse for ApiError {
             error_code: u16,
             message: &'a str,
         }
-        (self.status, Json(Body { error_code: self.status.as_u16(), message: &self.message })).into_response()
+        let mut response = (self.status, Json(Body { error_code: self.status.as_u16(), message: &self.message })).into_response();
+        if let Some(url) = self.elsewhere {
+            response.extensions_mut().insert(Elsewhere(url));
+        }
+        response
     }
 }

@@ -2,7 +2,9 @@
 
 pub mod error;
 pub mod body;
+mod forward;
 mod connectors;
+mod internal;
 mod plugins;
 mod admin;
 mod metrics;
@@ -12,6 +14,7 @@ use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware;
 use penstock_api::Registry;
 
 use crate::cluster::Herder;
@@ -48,11 +51,12 @@ pub fn router(rest: Rest, paths: Paths) -> Router {
     let worker = rest.worker.clone();
     let mut router = Router::new();
     if paths != Paths::Admin {
-        router = router.merge(admin::root()).merge(connectors::routes()).merge(plugins::routes());
+        router = router.merge(admin::root()).merge(connectors::routes()).merge(internal::routes()).merge(plugins::routes());
     }
     if paths != Paths::Public {
         router = router.merge(admin::loggers());
     }
+    let router = router.route_layer(middleware::from_fn_with_state(rest.clone(), forward::lead));
     // Wherever REST is: whoever scrapes may reach only one of the listeners.
     let router = http::json_only(router).merge(metrics::routes());
     http::wrap(router.layer(DefaultBodyLimit::max(BODY_BYTES_MAX)).with_state(rest), &worker.rest)

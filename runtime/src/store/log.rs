@@ -146,6 +146,8 @@ impl Clients {
         let mut settings = self.consumer("the internal topics", &[])?;
         settings.set("enable.auto.commit", "false");
         settings.set("enable.partition.eof", "true").set("auto.offset.reset", "earliest");
+        // What a leader could not finish was never said.
+        settings.set("isolation.level", "read_committed");
         let consumer: StreamConsumer = settings.create().map_err(cannot("make a consumer for the internal topics"))?;
         let consumer = knowing(consumer, topic.to_owned()).await?;
         let mut from = TopicPartitionList::with_capacity(unread.len());
@@ -168,7 +170,7 @@ impl Clients {
         Ok(())
     }
 
-    fn with(&self, own: &[(&str, &str)]) -> Props {
+    pub(super) fn with(&self, own: &[(&str, &str)]) -> Props {
         let mut props = self.common.clone();
         props.extend(own.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
         props

@@ -7,6 +7,9 @@ pub mod event;
 pub mod config;
 pub mod status;
 pub mod offsets;
+pub mod assignment;
+pub mod leader_log;
 
+pub use leader_log::LeaderLog;
 pub use log::{Clients, Log, Position, Read, Reader};
-pub use topic::{TopicSpec, internal_topics};
+pub use topic::{TopicSpec, assignment_topic, internal_topics};

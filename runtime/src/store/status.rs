@@ -127,6 +127,8 @@ struct Table {
     /// Keys to write, each once: however long the broker is away, there are never more than there are units and topics.
     dirty: BTreeSet<Key>,
     writing: usize,
+    /// Units that run here, so that nobody else knows better how they are.
+    own: BTreeSet<Unit>,
 }
 
 /// One key of the topic.
@@ -191,21 +193,26 @@ impl StatusStore {
         of_connector.filter(|(_, slot)| slot.now().is_some()).map(|((_, topic), _)| topic.clone()).collect()
     }
 
-    /// Writes a status, soon; readers here see it at once.
+    /// Writes the status of a unit that runs here, soon; readers here see it at once. Should another worker's word, of the same
+    /// generation or an older one, come in between, it is written again.
     pub fn put(&self, unit: Unit, status: Status) {
+        self.lock().own.insert(unit.clone());
         self.write(unit, Some(status));
     }
 
-    /// Writes a status unless another worker has written a newer one: for what a worker says when it loses a unit.
+    /// Writes a status unless another worker has written a newer one: for what is said of a unit that does not run here (any
+    /// more).
     pub fn put_if_newer(&self, unit: Unit, status: Status) {
+        self.lock().own.remove(&unit);
         let overtaken = |known: Status| known.worker_id != status.worker_id && known.generation > status.generation;
         if !self.get(&unit).is_some_and(overtaken) {
-            self.put(unit, status);
+            self.write(unit, Some(status));
         }
     }
 
     /// Takes a status away.
     pub fn remove(&self, unit: Unit) {
+        self.lock().own.remove(&unit);
         if self.get(&unit).is_some() {
             self.write(unit, None);
         }
@@ -247,7 +254,12 @@ impl StatusStore {
         match Key::parse(key).ok_or("nothing is known by this key")? {
             Key::Unit(unit) => {
                 let status = value.map(parse::<Option<Status>>).transpose()?.flatten();
-                table.units.entry(unit).or_default().saw(at.offset, status);
+                if table.should_correct(&unit, at.offset, status.as_ref()) {
+                    table.dirty.insert(Key::Unit(unit));
+                    self.shared.dirty.notify_one();
+                } else {
+                    table.units.entry(unit).or_default().saw(at.offset, status);
+                }
             }
             Key::Topic(connector, topic) => {
                 let used = value.map(parse::<Option<TopicValue<TopicUse>>>).transpose()?.flatten().map(|value| value.topic);
@@ -348,6 +360,20 @@ impl StatusStore {
 }
 
 impl Table {
+    /// Whether another worker's late word stands over that of this one, where the unit runs; keeps ours to be written again.
+    fn should_correct(&mut self, unit: &Unit, offset: i64, read: Option<&Status>) -> bool {
+        let Some(slot) = self.units.get_mut(unit).filter(|slot| self.own.contains(unit) && offset > slot.offset) else {
+            return false;
+        };
+        let Some((ours, theirs)) = slot.now().cloned().zip(read) else { return false };
+        if theirs.worker_id == ours.worker_id || theirs.generation > ours.generation {
+            return false;
+        }
+        slot.saw(offset, Some(theirs.clone()));
+        slot.pending = Some(Some(ours));
+        true
+    }
+
     fn pending(&self, key: &Key) -> Option<Value> {
         match key {
             Key::Unit(unit) => self.units.get(unit)?.now().cloned().map(Value::Status),
@@ -519,6 +545,32 @@ mod tests {
         assert_eq!(store.get(&unit()).unwrap().state, State::Running);
         store.put_if_newer(unit(), status(State::Unassigned, "w", 5));
         assert_eq!(store.get(&unit()).unwrap().state, State::Unassigned);
+    }
+
+    #[test]
+    fn a_late_word_of_the_worker_before_is_corrected_where_the_unit_runs() {
+        let store = StatusStore::default();
+        store.put(unit(), status(State::Running, "new", 5));
+        let batch = store.take_batch();
+        store.acknowledge(batch, &[at(3)]);
+        let late = |generation| format!(r#"{{"state":"UNASSIGNED","worker_id":"old","generation":{generation}}}"#);
+        store.read(at(4), "status-task-a-1-0", Some(late(5).as_bytes())).unwrap();
+        assert_eq!(store.get(&unit()).unwrap().state, State::Running);
+        assert_eq!(written(&store).len(), 1);
+        let batch = store.take_batch();
+        store.acknowledge(batch, &[at(5)]);
+        store.read(at(5), "status-task-a-1-0", Some(br#"{"state":"RUNNING","worker_id":"new","generation":5}"#)).unwrap();
+        assert!(written(&store).is_empty(), "once is enough");
+        // Whoever is of a later generation knows better.
+        store.read(at(6), "status-task-a-1-0", Some(late(6).as_bytes())).unwrap();
+        assert_eq!(store.get(&unit()).unwrap().state, State::Unassigned);
+        // What does not run here is left alone.
+        store.put_if_newer(unit(), status(State::Unassigned, "new", 7));
+        let batch = store.take_batch();
+        store.acknowledge(batch, &[at(7)]);
+        store.read(at(8), "status-task-a-1-0", Some(late(7).as_bytes())).unwrap();
+        assert_eq!(store.get(&unit()).unwrap().worker_id, "old");
+        assert!(written(&store).is_empty());
     }
 
     #[test]

@@ -42,6 +42,17 @@ pub fn internal_topics(worker: &WorkerConfig) -> [TopicSpec; 3] {
     ]
 }
 
+/// Our own topic beside Connect's: who runs what in a cluster of workers.
+#[must_use]
+pub fn assignment_topic(worker: &WorkerConfig) -> TopicSpec {
+    TopicSpec {
+        topic: worker.assignment_topic.clone(),
+        property: "penstock.assignment.topic",
+        holds: "the assignment of work to workers",
+        single_partition: true,
+    }
+}
+
 /// Makes the topic unless it exists, and checks it.
 ///
 /// # Errors

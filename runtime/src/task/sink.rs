@@ -127,7 +127,7 @@ impl SinkLoop {
         let mut reported = None;
         loop {
             let now = *wanted.borrow_and_update();
-            if now == Wanted::Stopped {
+            if now.is_end() {
                 return Ok(());
             }
             if reported != Some(now) {
@@ -355,7 +355,7 @@ impl SinkLoop {
         while let Err(error) = self.task.open(&partitions).await {
             attempt += 1;
             let gives_up = error.kind() != ErrorKind::Retriable || attempt >= OPEN_ATTEMPTS_MAX;
-            if gives_up || *self.wanted.borrow() == Wanted::Stopped {
+            if gives_up || self.wanted.borrow().is_end() {
                 return Err(error.context(format!("open partitions of task {}", self.spec.id)));
             }
             tokio::time::sleep(OPEN_RETRY).await;
@@ -523,7 +523,8 @@ impl SinkLoop {
         self.task.close(&open, false).await;
         self.task.stop().await;
         self.pipeline.stop().await;
-        self.consumer.close(Departure::Leave).await;
+        let is_succeeded = *self.wanted.borrow() == Wanted::HandedOver;
+        self.consumer.close(if is_succeeded { Departure::Stay } else { Departure::Leave }).await;
         committed
     }
 }

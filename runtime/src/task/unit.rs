@@ -56,6 +56,16 @@ pub enum Wanted {
     Running,
     Paused,
     Stopped,
+    /// Stopped, for a successor that is about to take its place in the consumer group: the place is kept.
+    HandedOver,
+}
+
+impl Wanted {
+    /// Whether the task is to end.
+    #[must_use]
+    pub fn is_end(self) -> bool {
+        matches!(self, Wanted::Stopped | Wanted::HandedOver)
+    }
 }
 
 /// A task that was started. Dropping the handle ends the task without a commit, as a crash would.
@@ -87,8 +97,18 @@ impl TaskHandle {
     /// what it had not committed is delivered again.
     ///
     /// Answers whether it ended by itself.
-    pub async fn stop(mut self, grace: Duration) -> bool {
-        self.request_stop();
+    pub async fn stop(self, grace: Duration) -> bool {
+        self.end(Wanted::Stopped, grace).await
+    }
+
+    /// The same for a task whose successor takes its place in the consumer group at once: the other tasks need not share out its
+    /// partitions, only to give them back.
+    pub async fn hand_over(self, grace: Duration) -> bool {
+        self.end(Wanted::HandedOver, grace).await
+    }
+
+    async fn end(mut self, how: Wanted, grace: Duration) -> bool {
+        self.want(how);
         tokio::time::timeout(grace, &mut self.supervisor).await.is_ok()
     }
 
@@ -101,7 +121,7 @@ impl TaskHandle {
     /// Never overrides a stop.
     fn want(&self, state: Wanted) {
         self.wanted.send_if_modified(|now| {
-            let changes = *now != Wanted::Stopped && *now != state;
+            let changes = !now.is_end() && *now != state;
             if changes {
                 *now = state;
             }
