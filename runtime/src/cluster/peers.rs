@@ -42,7 +42,6 @@ impl Peers {
     }
 
     /// A request to another worker, for [`send`](Self::send).
-    #[must_use]
     pub fn request(&self, method: reqwest::Method, url: &str) -> reqwest::RequestBuilder {
         self.client.request(method, url)
     }
