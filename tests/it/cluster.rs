@@ -418,6 +418,36 @@ async fn a_lost_workers_tasks_are_shown_unassigned_and_wait_when_told_to() -> Re
 }
 
 #[tokio::test]
+async fn a_worker_that_restarts_within_its_session_goes_on_at_once() -> Result<()> {
+    let mut cluster = Cluster::start(2).await?;
+    cluster.connect(0).create("restarts", &cluster.sink()).await?;
+    cluster.wait_shared_out("restarts", &[0, 1], SOON).await?;
+    for restarting in [1, 0] {
+        let (had, other) = (cluster.tasks_of("restarts", restarting, 0).await?, 1 - restarting);
+        let starts_before = cluster.journal()?.start_counts();
+        let began = Instant::now();
+        cluster.workers[restarting].kill();
+        cluster.workers[restarting].restart().await?;
+        let pid = cluster.workers[restarting].pid();
+        wait_until("its tasks to be started again", SESSION, async || {
+            let starts = cluster.journal()?.start_counts();
+            Ok(had.iter().all(|task| starts.contains_key(&(pid, format!("restarts-{task}")))))
+        })
+        .await?;
+        println!("tasks were started again {:?} after the kill", began.elapsed());
+        cluster.wait_shared_out("restarts", &[0, 1], SOON).await?;
+        ensure!(cluster.tasks_of("restarts", restarting, 0).await? == had, "nothing moved");
+        let (starts, other) = (cluster.journal()?.start_counts(), cluster.workers[other].pid());
+        for (key, count) in starts.iter().filter(|((pid, _), _)| *pid == other) {
+            ensure!(starts_before.get(key) == Some(count), "{key:?} was restarted though it did not move");
+        }
+    }
+    // Whoever leads now writes.
+    cluster.connect(0).create("after", &cluster.sink()).await?;
+    cluster.connect(1).wait_running("after", PARTITIONS as usize).await
+}
+
+#[tokio::test]
 async fn a_frozen_leader_is_replaced_and_does_no_harm_when_it_wakes() -> Result<()> {
     let mut cluster = Cluster::start(2).await?;
     cluster.connect(0).create("frozen", &cluster.sink()).await?;

@@ -54,6 +54,8 @@ struct Ending {
 pub const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(30);
 /// How soon a blocking call looks whether anybody still wants it.
 const STEP: Duration = Duration::from_secs(1);
+/// So many steps without an answer are told to people.
+const TELL_AFTER: u32 = 10;
 /// rust-rdkafka's own flush waits in steps of 100 ms.
 const DRAIN_STEP: Duration = Duration::from_millis(1);
 const FENCED: [Code; 3] = [Code::Fenced, Code::ProducerFenced, Code::InvalidProducerEpoch];
@@ -67,7 +69,7 @@ impl Transactional {
     pub async fn open(settings: ProducerSettings) -> Result<Self, Error> {
         let who = settings.who.clone();
         let cannot = move |why: &str| Error::config(format!("start a transactional Kafka producer for {who}: {why}"));
-        let context = Deliveries { told: Told { who: settings.who.clone() }, noted: Mutex::default() };
+        let context = Deliveries { told: Told::new(&settings.who), noted: Mutex::default() };
         let producer: BaseProducer<Deliveries> =
             settings.client.create_with_context(context).map_err(|e| cannot(&e.to_string()))?;
         let (orders, inbox) = mpsc::channel();
@@ -140,12 +142,20 @@ impl Writer {
 
     /// Fences older producers, and waits for their open transactions to be aborted.
     fn begin(&self) -> Result<(), Error> {
+        let mut attempts = 0;
         loop {
+            attempts += 1;
             match self.producer.init_transactions(STEP) {
                 Ok(()) => return Ok(()),
                 Err(_) if self.abandoned.load(Ordering::SeqCst) => return Err(Error::fatal("nobody waits for it any more")),
                 Err(KafkaError::Transaction(error)) if error.is_retriable() => {
-                    tracing::debug!(who = self.who, "begin transactions: {error}; trying again");
+                    if attempts == TELL_AFTER {
+                        tracing::warn!(
+                            who = self.who,
+                            "cannot begin transactions: {error}; trying on. When this lasts, look at the brokers' \
+                             transaction.state.log.replication.factor: it must not be more than there are brokers"
+                        );
+                    }
                 }
                 Err(error) => return Err(self.failure(&error, "begin transactions")),
             }
