@@ -46,7 +46,7 @@ enum Command {
         check: bool,
     },
     #[command(flatten)]
-    Client(cli::Command),
+    Client(Box<cli::Command>),
 }
 
 /// The arguments or the worker file are wrong; clap answers the same.
@@ -59,7 +59,7 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Worker { file, check } => worker(&file, check),
         Command::Client(command) => match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-            Ok(runtime) => runtime.block_on(cli::run(command)),
+            Ok(runtime) => runtime.block_on(cli::run(*command)),
             Err(error) => failed(&error.into()),
         },
     }

@@ -8,6 +8,7 @@ mod cluster;
 mod ground;
 mod kill;
 mod metrics;
+mod secured;
 mod sink;
 mod kafka;
 mod plugins;

@@ -155,6 +155,10 @@ async fn every_metric_of_the_table_is_served_and_says_what_happened() -> Result<
     ] {
         assert_eq!(page.text_of(metric, &name), [expected.to_owned()].into(), "{metric:?}\n{}", page.text);
     }
+    let epochs: Vec<_> = page.samples(Metric::Epoch).map(|sample| sample.value).collect();
+    assert!(matches!(epochs[..], [epoch] if epoch >= 0.0), "{epochs:?}");
+    let leader = page.samples(Metric::LeaderName).next().and_then(|sample| sample.labels.get("leader_name"));
+    assert!(leader.is_some_and(|leader| leader.contains(':')), "{leader:?}");
     assert!(page.sum(Metric::ReadRate, &name) > 0.0 && page.sum(Metric::PutMaxTime, &name) >= 0.0);
     for (metric, expected) in [(Metric::TaskStartupSuccess, 2.0), (Metric::ConnectorStartupAttempts, 1.0)] {
         assert_eq!(page.samples(metric).map(|sample| sample.value).collect::<Vec<_>>(), [expected], "{metric:?}");

@@ -1,6 +1,7 @@
 //! A real Kafka broker (one KRaft node on loopback), and what a test wants to do with it.
 
 mod client;
+mod secured;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,6 +14,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use tokio::sync::OnceCell;
 
 pub use client::{Message, NewRecord};
+pub use secured::Secured;
 
 use crate::ground;
 use crate::process::{Launch, Process, Usage};
@@ -24,6 +26,8 @@ const START_LIMIT: Duration = Duration::from_secs(180);
 pub struct Kafka {
     process: Process,
     bootstrap: String,
+    /// Of the further listeners, by name.
+    addresses: BTreeMap<String, String>,
     data: PathBuf,
 }
 
@@ -33,6 +37,10 @@ pub struct Builder {
     properties: BTreeMap<String, String>,
     heap_max_mb: u32,
     jvm: Vec<String>,
+    /// Name and security protocol.
+    listeners: Vec<(String, String)>,
+    /// Further arguments for the formatting of its folder.
+    format: Vec<String>,
 }
 
 impl Kafka {
@@ -51,12 +59,17 @@ impl Kafka {
     pub fn builder() -> Builder {
         // Small and quick to start; the benchmark asks for more.
         let jvm = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"].map(String::from).into();
-        Builder { properties: BTreeMap::new(), heap_max_mb: 512, jvm }
+        Builder { properties: BTreeMap::new(), heap_max_mb: 512, jvm, listeners: Vec::new(), format: Vec::new() }
     }
 
     /// `bootstrap.servers`.
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
+    }
+
+    /// `bootstrap.servers` for one of the further listeners.
+    pub fn address(&self, listener: &str) -> &str {
+        self.addresses.get(listener).unwrap_or_else(|| panic!("the broker has no listener {listener}"))
     }
 
     /// Ends it as `kill -9` does.
@@ -118,6 +131,18 @@ impl Builder {
         self.property("auto.create.topics.enable", true)
     }
 
+    /// One more place to listen, beside PLAINTEXT. Its settings begin with `listener.name.<name in lower case>.`.
+    pub fn listener(mut self, name: &str, protocol: &str) -> Self {
+        self.listeners.push((name.into(), protocol.into()));
+        self
+    }
+
+    /// A user with a SCRAM password, for `SCRAM-SHA-256` or `SCRAM-SHA-512`.
+    pub fn scram_user(mut self, mechanism: &str, name: &str, password: &str) -> Self {
+        self.format.extend(["--add-scram".into(), format!("{mechanism}=[name={name},password={password}]")]);
+        self
+    }
+
     /// For measurements: the JVM's own choice of compiler and collector, and a heap of this size.
     pub fn as_in_production(mut self, heap_max_mb: u32) -> Self {
         self.jvm.clear();
@@ -131,6 +156,18 @@ impl Builder {
         let broker_port = ground::free_port()?;
         let bootstrap = format!("127.0.0.1:{broker_port}");
         let mut properties = node_properties(&bootstrap, ground::free_port()?, &data.join("logs").to_string_lossy());
+        let mut addresses = BTreeMap::new();
+        for (name, protocol) in &self.listeners {
+            let address = format!("127.0.0.1:{}", ground::free_port()?);
+            for (key, entry) in [
+                ("listeners", format!(",{name}://{address}")),
+                ("advertised.listeners", format!(",{name}://{address}")),
+                ("listener.security.protocol.map", format!(",{name}:{protocol}")),
+            ] {
+                properties.entry(key.into()).or_default().push_str(&entry);
+            }
+            addresses.insert(name.clone(), address);
+        }
         properties.extend(self.properties);
         let file = data.join("server.properties");
         fs::write(&file, to_properties(&properties)).with_context(|| format!("write {}", file.display()))?;
@@ -143,14 +180,15 @@ impl Builder {
             arguments: java_arguments(&self.jvm, self.heap_max_mb, &lib, main),
             environment: BTreeMap::new(),
         };
-        let format = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", &file];
+        let mut format = vec!["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", &file];
+        format.extend(self.format.iter().map(String::as_str));
         let mut formatting = Process::start(java("kafka-format", &format))?;
         let status = formatting.wait(START_LIMIT).await?;
         if !status.success() {
             bail!("could not format the broker's folder ({status}): {}", formatting.log_text());
         }
         let process = Process::start(java("kafka", &["kafka.Kafka", &file]))?;
-        let mut kafka = Kafka { process, bootstrap, data };
+        let mut kafka = Kafka { process, bootstrap, addresses, data };
         kafka.until_ready().await?;
         Ok(kafka)
     }

@@ -136,5 +136,5 @@ const RESTART: &[Row] = &[
     Row("errors.restart.max.attempts", Int, Some("0"), Low, ("Error Handling", 20, Width::Short, "Maximum Restarts"), "How many times a connector or task that failed is restarted within errors.restart.window.ms; after that it is in a crash loop, and stays FAILED until it is changed or restarted. 0: never, -1: without limit."),
     Row("errors.restart.window.ms", Long, Some("600000"), Low, ("Error Handling", 21, Width::Medium, "Window of Restarts"), "Restarts that lie back longer than this, in milliseconds, no longer count."),
     Row("errors.restart.delay.initial.ms", Long, Some("1000"), Low, ("Error Handling", 22, Width::Medium, "First Delay Before a Restart"), "The wait before the first restart; it doubles with each further one. A fifth more or less is left to chance."),
-    Row("errors.restart.delay.max.ms", Long, Some("60000"), Low, ("Error Handling", 23, Width::Medium, "Maximum Delay Before a Restart"), "The longest such wait."),
+    Row("errors.restart.delay.max.ms", Long, Some("60000"), Low, ("Error Handling", 23, Width::Medium, "Maximum Delay Before a Restart"), "The longest such wait; a day at most."),
 ];

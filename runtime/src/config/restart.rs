@@ -14,6 +14,9 @@ pub struct RestartPolicy {
     pub delay_max: Duration,
 }
 
+/// No wait is longer than a day, whatever is set.
+const DELAY_LIMIT: Duration = Duration::from_secs(24 * 3600);
+
 impl RestartPolicy {
     /// Nothing is restarted.
     pub const OFF: Self =
@@ -26,8 +29,8 @@ impl RestartPolicy {
         Self {
             attempts_max: u32::try_from(attempts).ok(),
             window: parsed.millis("errors.restart.window.ms"),
-            delay_initial: parsed.millis("errors.restart.delay.initial.ms"),
-            delay_max: parsed.millis("errors.restart.delay.max.ms"),
+            delay_initial: parsed.millis("errors.restart.delay.initial.ms").min(DELAY_LIMIT),
+            delay_max: parsed.millis("errors.restart.delay.max.ms").min(DELAY_LIMIT),
         }
     }
 
@@ -63,5 +66,7 @@ mod tests {
         };
         assert_eq!(asked, expected);
         assert_eq!(of(&[("errors.restart.max.attempts", "-1")]).attempts_max, None);
+        let patient = of(&[("errors.restart.max.attempts", "1"), ("errors.restart.delay.max.ms", &i64::MAX.to_string())]);
+        assert_eq!(patient.delay_max, DELAY_LIMIT);
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::group_members;
 pub use super::group_members::GroupMember;
 use super::group_offsets::{self, Change};
-use super::native::Failed;
+use super::native::{self, Failed};
 use super::producer::Told;
 use super::settings::AdminSettings;
 use super::trouble;
@@ -234,8 +234,21 @@ impl Admin {
     }
 
     fn error(&self, error: &KafkaError, what: &str) -> Error {
-        let failed = failed_ref(error);
+        let failed = self.explained(failed_ref(error));
         trouble::of_request(failed.code, &failed.message, &format!("{what} for {}", self.who))
+    }
+
+    /// With the reason why no broker answers, if there is one.
+    fn explained(&self, failed: Failed) -> Failed {
+        let client = self.inner.inner();
+        // librdkafka says why only in its log, which waits in a queue that rust-rdkafka's admin client does not look into.
+        for line in native::take_log(client) {
+            client.context().heard(line.level, &line.facility, &line.text);
+        }
+        match client.context().reason().filter(|_| SILENCE.contains(&failed.code)) {
+            Some(reason) => Failed { message: format!("{} ({reason})", failed.message), ..failed },
+            None => failed,
+        }
     }
 
     async fn blocking<T: Send + 'static>(
@@ -246,11 +259,17 @@ impl Admin {
         let inner = self.inner.clone();
         let what = format!("{what} for {}", self.who);
         match tokio::task::spawn_blocking(move || work(&inner)).await {
-            Ok(outcome) => outcome.map_err(|failed| trouble::of_request(failed.code, &failed.message, &what)),
+            Ok(outcome) => outcome.map_err(|failed| {
+                let failed = self.explained(failed);
+                trouble::of_request(failed.code, &failed.message, &what)
+            }),
             Err(error) => Err(Error::retriable(what).with_source(error)),
         }
     }
 }
+
+/// Codes that say no more than that nobody answered.
+const SILENCE: [Code; 4] = [Code::OperationTimedOut, Code::RequestTimedOut, Code::AllBrokersDown, Code::BrokerTransportFailure];
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape `map_err` wants")]
 fn failed(error: KafkaError) -> Failed {

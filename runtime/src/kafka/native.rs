@@ -4,7 +4,7 @@
 
 use rdkafka::bindings as rd;
 use rdkafka::bindings::rd_kafka_resp_err_t as Code;
-use rdkafka::client::NativeClient;
+use rdkafka::client::{Client, ClientContext, NativeClient};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, TopicPartitionList};
 use std::collections::VecDeque;
@@ -461,6 +461,37 @@ pub(super) fn log(who: &str, level: c_int, facility: &str, line: &str) {
         0..=6 => tracing::debug!(target: "librdkafka", who, facility, "{line}"),
         _ => tracing::trace!(target: "librdkafka", who, facility, "{line}"),
     }
+}
+
+/// A line of librdkafka's log.
+pub(super) struct LogLine {
+    pub(super) level: c_int,
+    pub(super) facility: String,
+    pub(super) text: String,
+}
+
+/// Takes the lines that wait in the main queue of a client which nobody polls.
+pub(super) fn take_log<C: ClientContext>(client: &Client<C>) -> Vec<LogLine> {
+    let mut lines = Vec::new();
+    // SAFETY: the client outlives the call; the queue and each event are ours until they are destroyed here, and the texts of an
+    // event are copied before.
+    unsafe {
+        let queue = rd::rd_kafka_queue_get_main(client.native_ptr());
+        loop {
+            let event = rd::rd_kafka_queue_poll(queue, 0);
+            if event.is_null() {
+                break;
+            }
+            let (mut facility, mut line, mut level) = (std::ptr::null(), std::ptr::null(), 0);
+            // Other events than lines of the log answer -1.
+            if rd::rd_kafka_event_log(event, &raw mut facility, &raw mut line, &raw mut level) == 0 {
+                lines.push(LogLine { level, facility: text(facility), text: text(line) });
+            }
+            rd::rd_kafka_event_destroy(event);
+        }
+        rd::rd_kafka_queue_destroy(queue);
+    }
+    lines
 }
 
 /// One partition of librdkafka's lists.

@@ -11,7 +11,7 @@ use rdkafka::producer::Producer as _;
 use rdkafka::producer::future_producer::{DeliveryFuture, FutureProducer, FutureRecord};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -177,17 +177,33 @@ pub(super) struct Told {
     who: String,
     /// In which the client was made: its lines belong there, too.
     span: tracing::Span,
+    /// Why a broker could not be reached, last; empty when that has not happened.
+    reason: Arc<Mutex<String>>,
 }
 
 impl Told {
     pub(super) fn new(who: &str) -> Self {
-        Self { who: who.to_owned(), span: tracing::Span::current() }
+        Self { who: who.to_owned(), span: tracing::Span::current(), reason: Arc::default() }
+    }
+
+    /// Takes in a line of librdkafka's log.
+    pub(super) fn heard(&self, level: i32, facility: &str, line: &str) {
+        if facility == "FAIL" {
+            let reason = line.split_once("]: ").map_or(line, |(_thread, reason)| reason);
+            reason.clone_into(&mut self.reason.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+        self.span.in_scope(|| super::native::log(&self.who, level, facility, line));
+    }
+
+    /// Why a broker could not be reached, last: a refused login, a certificate, a closed port.
+    pub(super) fn reason(&self) -> Option<String> {
+        Some(self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()).filter(|reason| !reason.is_empty())
     }
 }
 
 impl ClientContext for Told {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        self.span.in_scope(|| super::native::log(&self.who, level as i32, facility, line));
+        self.heard(level as i32, facility, line);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

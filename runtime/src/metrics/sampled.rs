@@ -94,7 +94,7 @@ impl Sampled {
 
     /// Samples that are not too old to count.
     fn fresh(&self, now: Instant) -> impl Iterator<Item = &Sample> {
-        let age_max = self.windows.window * u32::try_from(self.windows.samples).unwrap_or(u32::MAX);
+        let age_max = self.windows.window.saturating_mul(u32::try_from(self.windows.samples).unwrap_or(u32::MAX));
         self.samples.iter().filter(move |sample| now.saturating_duration_since(sample.last) < age_max)
     }
 

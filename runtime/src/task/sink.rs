@@ -425,7 +425,7 @@ impl SinkLoop {
         let began = Instant::now();
         let durable = match self.task.pre_commit(&put).await {
             Ok(durable) => durable,
-            Err(error) if error.kind() == ErrorKind::Retriable => return Ok(self.skip_commit(&error, began)),
+            Err(error) if error.kind() == ErrorKind::Retriable => return self.skip_commit(&error, began),
             Err(error) => return Err(error.context(format!("pre-commit offsets of task {}", self.spec.id))),
         };
         self.serve_requests().await?;
@@ -447,7 +447,7 @@ impl SinkLoop {
                 self.committed.extend(news);
                 Ok(())
             }
-            Ok(Err(error)) if error.kind() == ErrorKind::Retriable => Ok(self.skip_commit(&error, began)),
+            Ok(Err(error)) if error.kind() == ErrorKind::Retriable => self.skip_commit(&error, began),
             Ok(Err(error)) => {
                 self.metrics.committed(CommitOutcome::Failed, began.elapsed());
                 Err(error.context(format!("commit offsets of task {}", self.spec.id)))
@@ -460,9 +460,10 @@ impl SinkLoop {
         }
     }
 
-    fn skip_commit(&self, error: &Error, began: Instant) {
+    fn skip_commit(&self, error: &Error, began: Instant) -> Result<()> {
         self.metrics.committed(CommitOutcome::Failed, began.elapsed());
         tracing::warn!(error = %format!("{error:#}"), "offsets were not committed this time; a later commit makes up for it");
+        Ok(())
     }
 
     /// Every now and then: counts the records under way, and sees whether some wait in Kafka.
@@ -495,9 +496,9 @@ impl SinkLoop {
         if hold != self.holding && !self.open.is_empty() {
             let open: Vec<_> = self.open.iter().cloned().collect();
             if hold {
-                self.consumer.pause(&open)?
+                self.consumer.pause(&open)?;
             } else {
-                self.consumer.resume(&open)?
+                self.consumer.resume(&open)?;
             }
             self.holding = hold;
         }
