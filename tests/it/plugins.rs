@@ -482,7 +482,7 @@ async fn a_component_is_compiled_once_by_its_digest() {
         files.sort();
         files
     };
-    assert!(!scan(&[first.clone()], config(cache.path())).0.is_empty());
+    assert!(!scan(std::slice::from_ref(&first), config(cache.path())).0.is_empty());
     let once = cached();
     assert_eq!(once.len(), 1);
     // The name does not matter, nor that another process starts.
