@@ -1,5 +1,6 @@
 //! The sink road over a real broker: order, retries, dead letters, commits, rebalances. The sink at its end follows a script.
 
+mod letters;
 pub(crate) mod script;
 
 use anyhow::{Result, ensure};

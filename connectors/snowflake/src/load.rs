@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use penstock_api::{Error, ErrorKind, Result, TopicPartition};
+use tokio::sync::oneshot;
 
 use crate::client::{Client, Session, stage_path};
 use crate::config::Config;
@@ -22,10 +23,14 @@ use crate::table::{self, Table};
 const ATTEMPTS_MAX: u32 = 4;
 const BACK_OFF_MIN: Duration = Duration::from_millis(200);
 const BACK_OFF_MAX: Duration = Duration::from_secs(10);
+/// How long the session of a load that was given up may take to end.
+const FAREWELL_MAX: Duration = Duration::from_secs(10);
 
 /// What is to be loaded.
 pub struct Load {
     pub partition: TopicPartition,
+    /// Which opening of the partition by this task it belongs to.
+    pub opening: u64,
     /// The last offset loaded before; what the guard expects.
     pub previous: i64,
     pub first: i64,
@@ -54,20 +59,32 @@ pub enum Outcome {
     Unfit(Error),
 }
 
-/// Loads, trying again a few times.
+/// Loads, trying again a few times. `given_up` (also when its sender is dropped) ends it: on Snowflake a session that nobody ends keeps
+/// its transaction, and so the lock on the offsets that whoever has the partition next needs.
 ///
 /// # Errors
 /// `Retriable` when it is worth trying again later, `Config` and `Fatal` when it is not.
-pub async fn run(client: &Client, config: &Config, load: &Load) -> Result<Outcome> {
+pub async fn run(client: &Client, config: &Config, load: &Load, mut given_up: oneshot::Receiver<()>) -> Result<Outcome> {
+    let gone = || Err(Error::retriable(format!("the load of {} was given up", load.partition)));
     let mut attempt = 1;
     loop {
         let mut session = client.session()?;
-        let stopped = match attempt_load(&mut session, config, load).await {
-            Ok(outcome) => {
+        let ended = tokio::select! {
+            ended = attempt_load(&mut session, config, load) => Some(ended),
+            _ = &mut given_up => None,
+        };
+        let stopped = match ended {
+            Some(Ok(outcome)) => {
                 client.give_back(session);
                 return Ok(outcome);
             }
-            Err(stopped) => stopped,
+            Some(Err(stopped)) => stopped,
+            None => {
+                if tokio::time::timeout(FAREWELL_MAX, session.close()).await.is_err() {
+                    tracing::debug!(partition = %load.partition, "could not end the session of a load that was given up");
+                }
+                return gone();
+            }
         };
         // Whatever the session has open must end before another one tries: on Snowflake it may hold the offsets' lock.
         session.close().await;
@@ -78,7 +95,9 @@ pub async fn run(client: &Client, config: &Config, load: &Load) -> Result<Outcom
                 partition = %load.partition, attempt, error = %stopped.failure, wait_ms = wait.as_millis() as u64,
                 "cannot {}, trying again", stopped.doing
             );
-            tokio::time::sleep(wait).await;
+            if tokio::time::timeout(wait, &mut given_up).await.is_ok() {
+                return gone();
+            }
             attempt += 1;
             continue;
         }

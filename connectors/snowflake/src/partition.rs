@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use penstock_api::{Origin, Result, SinkRecord, TopicPartition};
-use tokio::task::AbortHandle;
+use tokio::sync::oneshot;
 
 use crate::config::{Config, Flush};
 use crate::load::{Load, TableLoad};
@@ -17,6 +17,8 @@ use crate::table::Table;
 /// One partition.
 pub struct Partition {
     pub id: TopicPartition,
+    /// Which opening of the partition this is: loads of an earlier one say nothing about this one.
+    pub opening: u64,
     /// The last offset that is loaded, as the offsets table says.
     pub durable: i64,
     /// The last offset that was taken from `put`, whatever became of it.
@@ -33,6 +35,8 @@ pub struct Partition {
     pub rows_max: usize,
     /// A row that Snowflake refuses is searched for.
     pub searching: bool,
+    /// A record was reported in the call that runs: its dead letter is not safe yet, so nothing behind it may be loaded.
+    pub reported: bool,
     /// Loads in a row that ended with nothing loaded because the table, or the offset, was not as expected.
     pub setbacks: u32,
 }
@@ -61,13 +65,10 @@ pub struct Sealed {
 /// Where sealed rows are.
 pub enum SealedState {
     /// Waiting for a free session, or for the time to try again.
-    Waiting {
-        load: Box<Load>,
-        not_before: Instant,
-        attempts: u32,
-    },
+    Waiting { load: Box<Load>, not_before: Instant, attempts: u32 },
     Loading {
-        task: AbortHandle,
+        /// Tells the load to roll back and end. Dropped, it does the same.
+        give_up: oneshot::Sender<()>,
         attempts: u32,
     },
 }
@@ -75,9 +76,10 @@ pub enum SealedState {
 impl Partition {
     /// A partition that was just opened.
     #[must_use]
-    pub fn new(id: TopicPartition, durable: i64, flush: &Flush) -> Self {
+    pub fn new(id: TopicPartition, opening: u64, durable: i64, flush: &Flush) -> Self {
         Self {
             id,
+            opening,
             durable,
             taken: durable,
             fresh: true,
@@ -87,6 +89,7 @@ impl Partition {
             ignoring: false,
             rows_max: flush.rows_max,
             searching: false,
+            reported: false,
             setbacks: 0,
         }
     }
@@ -125,7 +128,8 @@ impl Partition {
                 tables.push(TableLoad { table, drop_not_null, files });
             }
         }
-        let load = Load { partition: self.id.clone(), previous: self.durable, first, last, rows: buffer.rows, tables };
+        let (partition, opening, previous) = (self.id.clone(), self.opening, self.durable);
+        let load = Load { partition, opening, previous, first, last, rows: buffer.rows, tables };
         let suspect = buffer.suspect.filter(|_| first == last);
         self.sealed =
             Some(Sealed { first, suspect, state: SealedState::Waiting { load: Box::new(load), not_before: now, attempts: 0 } });
@@ -194,7 +198,7 @@ mod tests {
         Flush { rows_max: 10, bytes_max: 1000, age_max: Duration::from_secs(5), task_bytes_max: 10_000, loads_max: 1 };
 
     fn partition() -> Partition {
-        Partition::new(TopicPartition { topic: "t".into(), partition: 0 }, 4, &FLUSH)
+        Partition::new(TopicPartition { topic: "t".into(), partition: 0 }, 1, 4, &FLUSH)
     }
 
     #[test]
@@ -203,7 +207,7 @@ mod tests {
         assert_eq!(p.safe(20), 20);
         p.filling.range = Some((12, 18));
         assert_eq!(p.safe(20), 12);
-        let load = Load { partition: p.id.clone(), previous: 4, first: 7, last: 11, rows: 1, tables: Vec::new() };
+        let load = Load { partition: p.id.clone(), opening: 1, previous: 4, first: 7, last: 11, rows: 1, tables: Vec::new() };
         let state = SealedState::Waiting { load: Box::new(load), not_before: Instant::now(), attempts: 0 };
         p.sealed = Some(Sealed { first: 7, suspect: None, state });
         assert_eq!(p.safe(20), 7);

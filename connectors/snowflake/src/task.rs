@@ -3,20 +3,22 @@
 //! Invariants, by number where they are upheld:
 //! 1. A partition has one load at a time, and the next one expects the offset that this one left.
 //! 2. All rows of an offset are in one load.
-//! 3. `put` that sends a partition back succeeds, so that no batch read before comes again after it.
+//! 3. Nothing behind a reported record begins to load before the next call: only then its dead letter is safe.
+//! 4. `put` that sends a partition back succeeds, so that no batch read before comes again after it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use penstock_api::{Error, ErrorKind, Offsets, Props, Result, SinkContext, SinkRecord, SinkTask, TopicPartition, async_trait};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::client::Client;
 use crate::config::{self, Config, TopicRecreated};
 use crate::load::{self, Load, Outcome};
 use crate::names::TableName;
-use crate::partition::{Partition, SealedState};
+use crate::partition::{Partition, Sealed, SealedState};
 use crate::rows::Scratch;
 use crate::sql::Failure;
 use crate::table::Table;
@@ -24,8 +26,10 @@ use crate::tables;
 
 /// How long `put` waits for a load before it asks the worker to come again.
 const HOLD_BACK_MAX: Duration = Duration::from_secs(5);
-/// How long `close` waits for loads to end.
-const CLOSE_MAX: Duration = Duration::from_secs(15);
+/// How long the end of a task waits for its sessions to end.
+const FAREWELL_MAX: Duration = Duration::from_secs(1);
+/// How often a flush looks whether more loads can begin.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// How often in a row a load may find a table or an offset other than expected.
 const SETBACKS_MAX: u32 = 5;
 
@@ -40,7 +44,11 @@ struct Running {
     client: Arc<Client>,
     context: SinkContext,
     tables: HashMap<Arc<str>, Arc<Table>>,
+    /// Tables that are not as they were thought to be: looked at again before anything else is taken.
+    stale: Vec<TableName>,
     partitions: Vec<Partition>,
+    /// How often partitions were opened.
+    openings: u64,
     loads: JoinSet<Ended>,
     scratch: Scratch,
 }
@@ -75,7 +83,9 @@ impl SinkTask for Task {
             client: Arc::new(client),
             context,
             tables: HashMap::new(),
+            stale: Vec::new(),
             partitions: Vec::new(),
+            openings: 0,
             loads: JoinSet::new(),
             scratch: Scratch::default(),
         });
@@ -96,17 +106,21 @@ impl SinkTask for Task {
         Ok(put.iter().filter_map(|(id, &put)| Some((id.clone(), safe(id, put)?))).collect())
     }
 
-    async fn close(&mut self, partitions: &[TopicPartition], lost: bool) {
+    async fn flush(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        self.running()?.flush(partitions).await
+    }
+
+    async fn close(&mut self, partitions: &[TopicPartition], _lost: bool) {
         if let Some(running) = &mut self.running {
-            running.close(partitions, lost).await;
+            running.close(partitions);
         }
     }
 
     async fn stop(&mut self) {
         if let Some(mut running) = self.running.take() {
             let all: Vec<TopicPartition> = running.partitions.iter().map(|p| p.id.clone()).collect();
-            running.close(&all, false).await;
-            running.client.close().await;
+            running.close(&all);
+            running.say_farewell().await;
         }
     }
 }
@@ -126,9 +140,11 @@ impl Running {
             self.partitions.retain(|p| p.id != id);
             if durable > crate::offsets::NONE {
                 self.context.seek(id.clone(), durable + 1);
+                self.context.begins_at(id.clone(), durable + 1);
             }
             tracing::info!(task = %self.context.task, partition = %id, durable, "opened");
-            self.partitions.push(Partition::new(id, durable, &self.config.flush));
+            self.openings += 1;
+            self.partitions.push(Partition::new(id, self.openings, durable, &self.config.flush));
         }
         Ok(())
     }
@@ -136,19 +152,26 @@ impl Running {
     async fn put(&mut self, records: &[SinkRecord]) -> Result<()> {
         for partition in &mut self.partitions {
             partition.ignoring = false;
+            partition.reported = false;
         }
         // First, while nothing has changed yet: it may fail, and the batch then comes again.
         self.know_tables(records).await?;
         while let Some(ended) = self.loads.try_join_next() {
-            self.settle(ended).await?;
+            self.settle(ended)?;
         }
         self.take(records)?;
         self.schedule()?;
         self.hold_back().await
     }
 
-    /// Looks at the tables of topics that were not seen before, and makes them if they are missing.
+    /// Looks at the tables of topics that were not seen before, and makes them if they are missing; and again at those that are not
+    /// as they were thought to be.
     async fn know_tables(&mut self, records: &[SinkRecord]) -> Result<()> {
+        while let Some(name) = self.stale.last().cloned() {
+            let table = self.look_at(name).await?;
+            self.adopt(vec![table]);
+            self.stale.pop();
+        }
         let mut last: Option<&Arc<str>> = None;
         for record in records {
             let topic = &record.record.topic;
@@ -230,7 +253,10 @@ impl Running {
                         partition.filling.suspect = Some(origin.clone());
                     }
                 }
-                Err(error) if error.kind() == ErrorKind::Data => self.context.report(origin.clone(), error),
+                Err(error) if error.kind() == ErrorKind::Data => {
+                    partition.reported = true;
+                    self.context.report(origin.clone(), error);
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -256,28 +282,53 @@ impl Running {
             if self.loads.len() >= flush.loads_max {
                 break;
             }
-            let Some(sealed) = &mut partition.sealed else { continue };
+            // Invariant 3.
+            let Some(sealed) = partition.sealed.as_mut().filter(|_| !partition.reported) else { continue };
             let SealedState::Waiting { not_before, attempts, .. } = &sealed.state else { continue };
             if *not_before > now {
                 continue;
             }
             let attempts = *attempts;
+            let (give_up, given_up) = oneshot::channel();
+            let state = std::mem::replace(&mut sealed.state, SealedState::Loading { give_up, attempts });
+            let SealedState::Waiting { load, .. } = state else { continue };
             let (client, config) = (self.client.clone(), self.config.clone());
-            let (give, take) = tokio::sync::oneshot::channel();
-            let task = self.loads.spawn(async move {
-                let load: Box<Load> = take.await.expect("the load is given right after the task was made");
+            self.loads.spawn(async move {
                 let began = Instant::now();
-                let result = load::run(&client, &config, &load).await;
+                let result = load::run(&client, &config, &load, given_up).await;
                 Ended { load, result, took: began.elapsed() }
             });
-            let state = std::mem::replace(&mut sealed.state, SealedState::Loading { task, attempts });
-            if let SealedState::Waiting { load, .. } = state
-                && give.send(load).is_err()
-            {
-                return Err(Error::fatal("a load ended before it began"));
-            }
         }
         Ok(())
+    }
+
+    /// Loads all rows of these partitions. Dropped while it waits, it leaves everything as it is.
+    async fn flush(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        self.partitions.iter_mut().for_each(|p| p.reported = false);
+        loop {
+            while let Some(ended) = self.loads.try_join_next() {
+                self.settle(ended)?;
+            }
+            let now = Instant::now();
+            for partition in self.partitions.iter_mut().filter(|p| partitions.contains(&p.id)) {
+                if partition.sealed.is_none() && partition.filling.rows > 0 {
+                    partition.seal(now)?;
+                }
+            }
+            self.schedule()?;
+            let flushing = self.partitions.iter().filter(|p| partitions.contains(&p.id) && !p.reported);
+            let sealed = flushing.filter_map(|p| p.sealed.as_ref());
+            let next = sealed.map(|sealed| match sealed.state {
+                SealedState::Waiting { not_before, .. } => not_before.max(now + LOOK_INTERVAL),
+                SealedState::Loading { .. } => now + LOOK_INTERVAL,
+            });
+            let Some(next) = next.min() else { return Ok(()) };
+            if self.loads.is_empty() {
+                tokio::time::sleep_until(next.into()).await;
+            } else if let Ok(Some(ended)) = tokio::time::timeout_at(next.into(), self.loads.join_next()).await {
+                self.settle(ended)?;
+            }
+        }
     }
 
     fn memory(&self) -> usize {
@@ -289,12 +340,12 @@ impl Running {
     async fn hold_back(&mut self) -> Result<()> {
         let until = tokio::time::Instant::now() + HOLD_BACK_MAX;
         while let Some((stuck, wait)) = self.stuck() {
-            // Invariant 3.
+            // Invariant 4.
             let sent_back = self.partitions.iter().any(|p| p.ignoring);
             let ended =
                 if self.loads.is_empty() { Ok(None) } else { tokio::time::timeout_at(until, self.loads.join_next()).await };
             match ended {
-                Ok(Some(ended)) => self.settle(ended).await?,
+                Ok(Some(ended)) => self.settle(ended)?,
                 _ if sent_back => return Ok(()),
                 Ok(None) => {
                     self.context.retry_after(wait.max(Duration::from_millis(50)));
@@ -314,7 +365,8 @@ impl Running {
     fn stuck(&self) -> Option<(TopicPartition, Duration)> {
         let flush = &self.config.flush;
         let is_over = |p: &&Partition| p.is_full(flush) || p.searching;
-        let sealed = || self.partitions.iter().filter(|p| p.sealed.is_some());
+        // Those that may load only after this call are not waited for in it.
+        let sealed = || self.partitions.iter().filter(|p| p.sealed.is_some() && !p.reported);
         let too_much = self.memory() > flush.task_bytes_max;
         let stuck = sealed().find(is_over).or_else(|| too_much.then(|| sealed().next()).flatten())?;
         let wait = match &stuck.sealed.as_ref()?.state {
@@ -324,15 +376,16 @@ impl Running {
         Some((stuck.id.clone(), wait))
     }
 
-    /// Draws the consequences of a load that has ended.
-    async fn settle(&mut self, ended: Result<Ended, tokio::task::JoinError>) -> Result<()> {
+    /// Draws the consequences of a load that has ended. It asks nobody: what it takes out, it must put somewhere.
+    fn settle(&mut self, ended: Result<Ended, tokio::task::JoinError>) -> Result<()> {
         let Ended { load, result, took } = match ended {
             Ok(ended) => ended,
             Err(error) if error.is_cancelled() => return Ok(()),
             Err(error) => return Err(Error::fatal("a load panicked").with_source(error)),
         };
-        // The partition may have been closed meanwhile.
-        let Some(at) = self.partitions.iter().position(|p| p.id == load.partition) else { return Ok(()) };
+        // The partition may have been closed meanwhile, and even opened again.
+        let is_its = |p: &Partition| p.id == load.partition && p.opening == load.opening;
+        let Some(at) = self.partitions.iter().position(is_its) else { return Ok(()) };
         let Some(sealed) = self.partitions[at].sealed.take() else { return Ok(()) };
         match result {
             Ok(Outcome::Done { changed }) => {
@@ -363,11 +416,7 @@ impl Running {
             }
             Ok(Outcome::TableChanged(error)) => {
                 tracing::warn!(task = %self.context.task, partition = %load.partition, error = format!("{error:#}"), "looking at the tables again");
-                for table in &load.tables {
-                    let name = table.table.name.clone();
-                    let table = self.look_at(name).await?;
-                    self.adopt(vec![table]);
-                }
+                self.stale.extend(load.tables.iter().map(|table| table.table.name.clone()));
                 self.send_back(at, load.first, error)
             }
             Ok(Outcome::Unfit(error)) => self.refused(at, &load, sealed.suspect, error),
@@ -381,7 +430,7 @@ impl Running {
                     error = format!("{error:#}"), "could not load, trying again"
                 );
                 let state = SealedState::Waiting { load, not_before: Instant::now() + wait, attempts };
-                self.partitions[at].sealed = Some(crate::partition::Sealed { state, ..sealed });
+                self.partitions[at].sealed = Some(Sealed { state, ..sealed });
                 Ok(())
             }
             Err(error) => Err(error),
@@ -391,6 +440,7 @@ impl Running {
     fn loaded(&mut self, at: usize, load: &Load, took: Duration) {
         let partition = &mut self.partitions[at];
         partition.durable = load.last;
+        self.context.begins_at(load.partition.clone(), load.last + 1);
         partition.setbacks = 0;
         partition.search_wider(&self.config.flush);
         self.context.request_commit();
@@ -406,6 +456,7 @@ impl Running {
         if let Some(origin) = suspect {
             tracing::warn!(task = %self.context.task, partition = %load.partition, offset = load.first, error = format!("{error:#}"), "Snowflake refuses a record");
             self.context.report(origin, error);
+            self.partitions[at].reported = true;
             return Ok(());
         }
         let partition = &mut self.partitions[at];
@@ -442,22 +493,27 @@ impl Running {
         }
     }
 
-    async fn close(&mut self, partitions: &[TopicPartition], lost: bool) {
-        let (closing, staying) = std::mem::take(&mut self.partitions).into_iter().partition(|p| partitions.contains(&p.id));
-        self.partitions = staying;
-        let loading: Vec<tokio::task::AbortHandle> = Vec::from_iter(closing)
-            .into_iter()
-            .filter_map(|p: Partition| match p.sealed?.state {
-                SealedState::Loading { task, .. } => Some(task),
-                SealedState::Waiting { .. } => None,
-            })
-            .collect();
-        let until = Instant::now() + if lost { Duration::ZERO } else { CLOSE_MAX };
-        // What a load leaves is found in the offsets table by whoever opens the partition next.
-        while loading.iter().any(|task| !task.is_finished()) && Instant::now() < until {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+    /// Gives up what is held of these partitions. Loads that still run roll back by themselves, or are done a moment too late: whoever
+    /// opens the partition next finds out from the offsets table.
+    fn close(&mut self, partitions: &[TopicPartition]) {
+        for partition in self.partitions.extract_if(.., |p| partitions.contains(&p.id)) {
+            if let Some(Sealed { state: SealedState::Loading { give_up, .. }, .. }) = partition.sealed {
+                let _has_ended = give_up.send(());
+            }
         }
-        loading.iter().for_each(tokio::task::AbortHandle::abort);
+    }
+
+    /// Ends the sessions. An account that does not answer is not waited for: the rest goes on by itself.
+    async fn say_farewell(mut self) {
+        let client = self.client;
+        let idle = tokio::spawn(async move { client.close().await });
+        let ended = async {
+            while self.loads.join_next().await.is_some() {}
+            idle.await
+        };
+        if tokio::time::timeout(FAREWELL_MAX, ended).await.is_err() {
+            self.loads.detach_all();
+        }
     }
 }
 

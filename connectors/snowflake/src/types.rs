@@ -110,11 +110,12 @@ impl ColumnType {
         }
     }
 
-    /// Whether cells made for this type can be loaded into a column of the other: all but lengths must agree.
+    /// Whether cells made for this type can be loaded into a column of the other: all but lengths must agree, and a VARIANT holds any JSON.
     #[must_use]
     pub fn loads_into(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Text { .. }, Self::Text { .. }) | (Self::Binary { .. }, Self::Binary { .. }) => true,
+            (Self::Array | Self::Object, Self::Variant) => true,
             _ => self == other,
         }
     }

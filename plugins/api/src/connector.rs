@@ -69,7 +69,8 @@ pub trait SinkConnector: Connector {
     }
 }
 
-/// Delivers records. Calls never overlap: `start`, then for each assignment `open`, `put`s and `pre_commit`s, `close`, last `stop`.
+/// Delivers records. Calls never overlap: `start`, then for each assignment `open`, `put`s and `pre_commit`s, `flush`, a last
+/// `pre_commit`, `close`, and at the end `stop`.
 #[crate::async_trait]
 pub trait SinkTask: Send {
     /// Called once, before anything else.
@@ -101,8 +102,22 @@ pub trait SinkTask: Send {
         Ok(put.clone())
     }
 
-    /// Partitions are taken away; [`pre_commit`](Self::pre_commit) was called before. With `lost` they already belong to
-    /// somebody else: nothing may be committed any more.
+    /// Makes durable what was put for these partitions and is held back so far: they are about to be taken away, or the task is about
+    /// to stop, or was paused. `pre_commit` comes next and answers how far that went. A task that collects rows until enough are
+    /// there writes them now; one that holds nothing back has nothing to do.
+    ///
+    /// Whatever does not become durable is not committed and comes again, here or elsewhere: nothing is lost. So the worker waits
+    /// no longer than `offset.flush.timeout.ms` (and half of `task.shutdown.graceful.timeout.ms` when the task stops), then it
+    /// drops the call where it stands and goes on: await only where that leaves the task as it was.
+    ///
+    /// # Errors
+    /// `Retriable`: the worker goes on without; any other error fails the task.
+    async fn flush(&mut self, _partitions: &[TopicPartition]) -> Result<()> {
+        Ok(())
+    }
+
+    /// Partitions are taken away; [`flush`](Self::flush) and [`pre_commit`](Self::pre_commit) were called before. With `lost` they already belong
+    /// to somebody else, and were not: nothing may be committed any more.
     async fn close(&mut self, _partitions: &[TopicPartition], _lost: bool) {}
 
     /// Called once, last.
@@ -124,6 +139,8 @@ pub struct SinkContext {
 pub struct SinkRequests {
     /// Positions to read on from.
     pub seek: Offsets,
+    /// Where the task would begin if a partition were opened now.
+    pub begins: Offsets,
     /// Commit as soon as possible.
     pub commit: bool,
     /// How long to wait before a batch comes again.
@@ -144,6 +161,13 @@ impl SinkContext {
         self.lock().seek.insert(partition, offset);
     }
 
+    /// Says where reading would begin if the partition were opened now: for tasks that keep their offsets themselves and
+    /// [`seek`](Self::seek) to them, to be said whenever these have moved. Behind it the worker remembers which records have their
+    /// dead letter, also where the group has committed more (records that leave nothing behind move its offset, not the task's).
+    pub fn begins_at(&self, partition: TopicPartition, offset: i64) {
+        self.lock().begins.insert(partition, offset);
+    }
+
     /// Asks for a commit soon, e.g. after a large flush.
     pub fn request_commit(&self) {
         self.lock().commit = true;
@@ -155,7 +179,10 @@ impl SinkContext {
     }
 
     /// Reports a record that cannot be delivered while others can. The connector's `errors.tolerance` decides what
-    /// happens: dead letter, log, or the task fails. Nothing from this batch on is committed before that is settled.
+    /// happens: dead letter, log, or the task fails. To be said before `pre_commit` calls the record's offset durable.
+    ///
+    /// Its dead letter is safe when the next `put` or `flush` is called. A task that keeps its offsets itself, and begins behind them,
+    /// must not advance them beyond the record before that: if the process died in between, nobody would report it again.
     pub fn report(&self, origin: Origin, error: Error) {
         self.lock().reports.push((origin, error));
     }

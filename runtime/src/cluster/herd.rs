@@ -401,11 +401,12 @@ impl Herd {
     }
 
     fn task_event(&mut self, id: TaskId, launch: i64, event: TaskEvent) {
-        let unit = Unit::Task(id);
+        let unit = Unit::Task(id.clone());
         if self.units.state_of(&unit, launch).is_none() {
             return;
         }
         match event {
+            TaskEvent::TopicUsed { topic } => self.statuses.topic_used(&id, &topic, Utc::now().timestamp_millis()),
             TaskEvent::Running => self.put(&unit, State::Running, None),
             TaskEvent::Paused => self.put(&unit, State::Paused, None),
             TaskEvent::Failed { trace } => {

@@ -144,6 +144,8 @@ impl PluginStarter {
             paused: launch.paused,
             commit_interval: self.worker.offset_flush_interval,
             commit_timeout: self.worker.offset_flush_timeout,
+            stop_timeout: self.worker.shutdown_timeout,
+            track_topics: self.worker.topic_tracking,
         };
         Ok(Box::new(start_sink(spec, events)))
     }

@@ -15,11 +15,14 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::fetch::{FetchError, Fetcher};
-use super::native::{Failed, Handle, Signal, c_string};
+use super::native::{Failed, Handle, Signal, c_string, notes_of};
 use super::settings::{ConsumerSettings, Reset};
 use super::subscription::Subscription;
 use super::trouble::{self, Trouble};
 use crate::config::TopicSelection;
+
+/// A text for each partition that is committed beside its offset.
+pub type Notes = BTreeMap<TopicPartition, String>;
 
 /// What [`Consumer::poll`] brought.
 #[derive(Debug)]
@@ -200,7 +203,7 @@ impl Consumer {
     ///
     /// # Errors
     /// `Retriable` when brokers do not answer within `default.api.timeout.ms`.
-    pub async fn start_offsets(&self, partitions: &[TopicPartition]) -> Result<Offsets> {
+    pub async fn start_offsets(&mut self, partitions: &[TopicPartition]) -> Result<Offsets> {
         let mut starts = self.committed(partitions).await?;
         let missing: Vec<_> = partitions.iter().filter(|p| !starts.contains_key(p)).cloned().collect();
         if missing.is_empty() || self.settings.reset == Reset::None {
@@ -222,9 +225,17 @@ impl Consumer {
     ///
     /// # Errors
     /// `Retriable` when brokers do not answer within `default.api.timeout.ms`.
-    pub async fn committed(&self, partitions: &[TopicPartition]) -> Result<Offsets> {
+    pub async fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Offsets> {
+        Ok(self.committed_with_notes(partitions).await?.0)
+    }
+
+    /// The group's committed offsets and the notes beside them, without partitions that have none.
+    ///
+    /// # Errors
+    /// As for [`committed`](Self::committed).
+    pub async fn committed_with_notes(&mut self, partitions: &[TopicPartition]) -> Result<(Offsets, Notes)> {
         if partitions.is_empty() {
-            return Ok(Offsets::new());
+            return Ok((Offsets::new(), Notes::new()));
         }
         let (handle, list, timeout) = (self.handle.clone(), list_of(partitions), self.settings.api_timeout);
         let found = blocking(move || handle.committed(&list, timeout).map(|()| list)).await;
@@ -236,12 +247,20 @@ impl Consumer {
                 offsets.insert(TopicPartition { topic: element.topic().into(), partition: element.partition() }, offset);
             }
         }
-        Ok(offsets)
+        let notes = notes_of(&list).into_iter();
+        let notes = notes.map(|(topic, partition, note)| (TopicPartition { topic: topic.into(), partition }, note)).collect();
+        Ok((offsets, notes))
     }
 
     /// Commits. It begins at once, later calls reach the broker later, and it ends even if nobody awaits it.
     #[must_use = "a commit may be refused"]
     pub fn commit(&self, offsets: &Offsets) -> Commit {
+        self.commit_with_notes(offsets, &Notes::new())
+    }
+
+    /// Commits, with a note for each partition that has one; others lose theirs. `Data`: the broker takes no notes so long.
+    #[must_use = "a commit may be refused"]
+    pub fn commit_with_notes(&self, offsets: &Offsets, notes: &Notes) -> Commit {
         if offsets.is_empty() {
             return Commit(None);
         }
@@ -251,6 +270,11 @@ impl Consumer {
             if let Err(error) = added {
                 let error = Error::fatal(format!("{offset} is no offset to commit for {partition}")).with_source(error);
                 return Commit(Some(tokio::spawn(async { Err(error) })));
+            }
+            if let Some(note) = notes.get(partition)
+                && let Some(mut element) = list.find_partition(&partition.topic, partition.partition)
+            {
+                element.set_metadata(note);
             }
         }
         let sent = self.handle.commit(&list);
@@ -330,6 +354,12 @@ impl Consumer {
     #[must_use]
     pub fn position(&self, partition: &TopicPartition) -> Option<i64> {
         self.partitions.get(partition)?.next
+    }
+
+    /// How long the group waits for a [`poll`](Self::poll) before it gives the consumer up.
+    #[must_use]
+    pub fn max_poll_interval(&self) -> Duration {
+        self.settings.max_poll_interval
     }
 
     /// Whether brokers answer.

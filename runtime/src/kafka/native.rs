@@ -515,6 +515,18 @@ pub(super) unsafe fn elements(list: *const rd::rd_kafka_topic_partition_list_t) 
     list.iter().map(element).collect()
 }
 
+/// The notes that stand beside committed offsets: topic, partition and text of those that have one.
+pub(super) fn notes_of(list: &TopicPartitionList) -> Vec<(String, i32, String)> {
+    // SAFETY: a list is valid as long as it lives, an element's topic is a valid text, and its metadata as long as it says.
+    unsafe {
+        let list = list.ptr();
+        let elements = slice((*list).elems, (*list).cnt);
+        let noted = elements.iter().filter(|e| !e.metadata.is_null() && e.metadata_size > 0);
+        let note = |e: &rd::rd_kafka_topic_partition_t| std::slice::from_raw_parts(e.metadata.cast::<u8>(), e.metadata_size);
+        noted.map(|e| (text(e.topic), e.partition, String::from_utf8_lossy(note(e)).into_owned())).collect()
+    }
+}
+
 pub(super) fn first_failure(elements: &[Element]) -> Outcome<()> {
     match elements.iter().find(|e| e.code != Code::RD_KAFKA_RESP_ERR_NO_ERROR) {
         None => Ok(()),

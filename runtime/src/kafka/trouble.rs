@@ -70,6 +70,10 @@ pub(super) fn of_commit(code: Code, message: &str, group: &str, instance: Option
             Error::retriable(format!("commit refused: group {group} has rebalanced, and the partitions may be others' now"))
                 .with_source(message)
         }
+        Code::OffsetMetadataTooLarge => {
+            Error::data("commit refused: the broker takes no notes of this length (offset.metadata.max.bytes)")
+                .with_source(message)
+        }
         _ => match of_consumer(code, message, group, instance, "the partition") {
             Trouble::Fails(error) => error.context("commit offsets"),
             _ => Error::retriable("commit offsets").with_source(message),

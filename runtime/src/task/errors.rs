@@ -70,10 +70,8 @@ impl ErrorHandler {
         if !is_of_the_record(failure) {
             return (None, Err(Error::fatal(self.not_of_the_record(raw, failure))));
         }
-        let letter = self.policy.dead_letters.as_ref().map(|to| {
-            self.metrics.dead_letters.add(1);
-            self.dead_letter(raw, failure, to.context_headers)
-        });
+        let letters = self.policy.dead_letters.as_ref();
+        let letter = letters.map(|to| self.dead_letter(raw, failure, to.context_headers));
         let outcome = match self.policy.tolerance {
             Tolerance::All => {
                 self.metrics.skipped.add(1);

@@ -9,9 +9,11 @@
 
 pub mod errors;
 pub mod pipeline;
+mod letters;
 pub mod dead_letters;
 pub mod unit;
 mod about;
+mod topics;
 pub mod sink;
 
 pub use about::about;

@@ -13,6 +13,7 @@ use super::about::client_id;
 use super::dead_letters::DeadLetterSender;
 use super::errors::{ErrorHandler, put_failure};
 use super::pipeline::Pipeline;
+use super::topics::TopicsUsed;
 use super::unit::{self, Event, Reporter, TaskEvent, TaskHandle, TaskSpec, Wanted};
 use crate::kafka::consumer::{Consumer, Departure, Polled};
 use crate::kafka::settings;
@@ -20,19 +21,24 @@ use crate::metrics::{ActiveRecords, CommitOutcome, Doing, SinkTaskMetrics, Stage
 
 /// How long a batch waits that the connector refused for now, unless the connector says so itself.
 const PUT_RETRY_DEFAULT: Duration = Duration::from_secs(1);
-/// How often a connector is asked to open partitions before the task fails, and the wait between.
-const OPEN_ATTEMPTS_MAX: u32 = 30;
+/// Before a connector is asked again to open partitions.
 const OPEN_RETRY: Duration = Duration::from_secs(1);
 /// How often the task looks at every partition, for its metrics.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// After a dead letter a commit is due within this time, though `offset.flush.interval.ms` be longer: it notes the letter.
+const LETTERS_COMMIT_INTERVAL: Duration = Duration::from_secs(1);
+/// How long one turn waits for dead letters to be acknowledged.
+const LETTERS_WAIT: Duration = Duration::from_secs(1);
+/// Before a last commit that failed is tried again.
+const LAST_COMMIT_RETRY: Duration = Duration::from_millis(100);
 
 /// Starts a sink task; what becomes of it goes to `events`.
 #[must_use]
 pub fn start(spec: TaskSpec, events: mpsc::UnboundedSender<TaskEvent>) -> TaskHandle {
     let kept = spec.clone();
     unit::supervise(&kept, events, move |wanted, reporter| async move {
-        let mut task = SinkLoop::start(spec, wanted.clone()).await?;
-        let outcome = task.run(wanted, &reporter).await;
+        let mut task = SinkLoop::start(spec, wanted.clone(), reporter).await?;
+        let outcome = task.run(wanted).await;
         let ended = task.end(outcome.is_ok()).await;
         outcome.and(ended)
     })
@@ -49,6 +55,8 @@ struct SinkLoop {
     context: SinkContext,
     metrics: Arc<SinkTaskMetrics>,
     wanted: watch::Receiver<Wanted>,
+    reporter: Reporter,
+    topics_used: TopicsUsed,
     /// Partitions the task has open.
     open: BTreeSet<TopicPartition>,
     /// For each open partition, the offset behind the last record delivered or settled.
@@ -57,6 +65,8 @@ struct SinkLoop {
     committed: Offsets,
     /// Where delivery began, for partitions of which nothing is committed yet.
     began_at: Offsets,
+    /// Where a connector that keeps its offsets itself would begin.
+    begins: Offsets,
     in_flight: Option<InFlight>,
     /// What the connector asked for in its last call.
     seek: Offsets,
@@ -86,13 +96,13 @@ enum InFlightStage {
 }
 
 impl SinkLoop {
-    async fn start(spec: TaskSpec, wanted: watch::Receiver<Wanted>) -> Result<Self> {
+    async fn start(spec: TaskSpec, wanted: watch::Receiver<Wanted>, reporter: Reporter) -> Result<Self> {
         let config = &spec.connector;
         let Constructor::Sink(make) = &config.plugin.construct else {
             return Err(Error::config(format!("connector.class {} is no sink", config.plugin.class)));
         };
         let pipeline = Pipeline::start(config, &spec.id).await?;
-        let dead_letters = DeadLetterSender::start(config, &spec.id).await?;
+        let dead_letters = DeadLetterSender::start(config, &spec.id, spec.metrics.clone()).await?;
         let mut task = make().task();
         let context = SinkContext::new(spec.id.clone());
         task.start(&spec.props, context.clone()).await.map_err(|e| e.context(format!("start task {}", spec.id)))?;
@@ -107,10 +117,13 @@ impl SinkLoop {
             context,
             metrics: spec.metrics.clone(),
             wanted,
+            reporter,
+            topics_used: TopicsUsed::default(),
             open: BTreeSet::new(),
             put: Offsets::new(),
             committed: Offsets::new(),
             began_at: Offsets::new(),
+            begins: Offsets::new(),
             in_flight: None,
             seek: Offsets::new(),
             commit_soon: false,
@@ -123,7 +136,7 @@ impl SinkLoop {
     }
 
     /// Moves batches until told to stop.
-    async fn run(&mut self, mut wanted: watch::Receiver<Wanted>, reporter: &Reporter) -> Result<()> {
+    async fn run(&mut self, mut wanted: watch::Receiver<Wanted>) -> Result<()> {
         let mut reported = None;
         loop {
             let now = *wanted.borrow_and_update();
@@ -132,10 +145,13 @@ impl SinkLoop {
             }
             if reported != Some(now) {
                 reported = Some(now);
-                reporter.report(if now == Wanted::Paused { Event::Paused } else { Event::Running });
+                self.reporter.report(if now == Wanted::Paused { Event::Paused } else { Event::Running });
+                if now == Wanted::Paused {
+                    self.settle_down().await?;
+                }
             }
             self.hold_or_release(now == Wanted::Paused)?;
-            let wait = self.poll_wait(now == Wanted::Paused);
+            let wait = self.poll_wait();
             let asked = Instant::now();
             tokio::select! {
                 biased;
@@ -156,7 +172,7 @@ impl SinkLoop {
         }
         if self.in_flight.is_some() {
             self.advance().await?;
-        } else if !paused && !self.open.is_empty() && self.last_put.elapsed() >= PUT_INTERVAL_MAX {
+        } else if !self.open.is_empty() && self.last_put.elapsed() >= PUT_INTERVAL_MAX {
             self.put_nothing().await?;
         }
         self.commit_if_due().await?;
@@ -175,6 +191,11 @@ impl SinkLoop {
         let now = Instant::now();
         self.metrics.stage(Stage::Convert, converted - fetched);
         self.metrics.stage(Stage::Transform, now - converted);
+        if self.spec.track_topics {
+            for topic in self.topics_used.news(&raws, &batch, now) {
+                self.reporter.report(Event::TopicUsed { topic });
+            }
+        }
         let stage = InFlightStage::Settling(batch);
         self.in_flight = Some(InFlight { raws, stage, next_at: now, attempt: 0, since: now });
         Ok(())
@@ -199,6 +220,10 @@ impl SinkLoop {
             }
         }
         let InFlightStage::Delivering(records) = flight.stage else { unreachable!("settled above") };
+        if !self.letters_are_safe().await? {
+            self.in_flight = Some(InFlight { stage: InFlightStage::Delivering(records), ..flight });
+            return Ok(());
+        }
         match self.deliver(&records).await? {
             None => self.note_delivered(&flight.raws),
             Some(wait) => {
@@ -216,6 +241,12 @@ impl SinkLoop {
     async fn settle(&mut self, raws: &Arc<Vec<RawRecord>>, mut batch: Batch, attempt: u32, since: Duration) -> Result<Settled> {
         if attempt > 0 {
             batch = self.run_failed_again(raws, batch).await?;
+        }
+        if let Some(sender) = &self.dead_letters {
+            // Read before, and settled then: neither a second letter, nor a row beside the letter.
+            for row in batch.rows_mut().iter_mut().filter(|row| sender.has(&raws[row.origin as usize])) {
+                row.verdict = Verdict::Drop;
+            }
         }
         let mut wait: Option<Duration> = None;
         for row in batch.rows_mut() {
@@ -263,13 +294,27 @@ impl SinkLoop {
     /// acknowledged before the task fails.
     async fn give_up(&mut self, raw: &RawRecord, failure: &penstock_api::Failure) -> Result<()> {
         let (letter, outcome) = self.errors.give_up(raw, failure);
-        if let (Some(sender), Some(letter)) = (&mut self.dead_letters, letter) {
-            sender.send(letter).await?;
+        // Of a partition that has left, the record is somebody else's to settle.
+        let is_ours = self.open.iter().any(|p| p.partition == raw.partition && p.topic == raw.topic);
+        if let (Some(sender), Some(letter)) = (&mut self.dead_letters, letter)
+            && is_ours
+            && !sender.has(raw)
+        {
+            sender.send(raw, letter).await?;
             if outcome.is_err() {
-                sender.flush().await.inspect_err(|_| self.metrics.dead_letter_failures.add(1))?;
+                sender.flush().await?;
             }
         }
         outcome
+    }
+
+    /// Whether all dead letters so far are acknowledged. Until they are the connector gets nothing to do: it might make durable what
+    /// lies behind them, and the next task would begin there.
+    async fn letters_are_safe(&mut self) -> Result<bool> {
+        match &mut self.dead_letters {
+            Some(sender) => sender.acknowledged(LETTERS_WAIT).await,
+            None => Ok(true),
+        }
     }
 
     /// Hands records to the connector. `Some(wait)`: not now.
@@ -302,7 +347,9 @@ impl SinkLoop {
 
     /// Lets the connector do time-based work.
     async fn put_nothing(&mut self) -> Result<()> {
-        self.deliver(&[]).await?;
+        if self.letters_are_safe().await? {
+            self.deliver(&[]).await?;
+        }
         self.rewind().await
     }
 
@@ -314,6 +361,7 @@ impl SinkLoop {
             self.give_up(&origin, &failure).await?;
         }
         self.seek.extend(requests.seek);
+        self.begins.extend(requests.begins);
         self.commit_soon |= requests.commit;
         Ok(requests.retry_after)
     }
@@ -341,7 +389,8 @@ impl SinkLoop {
         for run in raws.chunk_by(|a, b| a.partition == b.partition && Arc::ptr_eq(&a.topic, &b.topic)) {
             let last = &run[run.len() - 1];
             let partition = TopicPartition { topic: last.topic.clone(), partition: last.partition };
-            if self.put.insert(partition.clone(), last.offset + 1).is_none() {
+            // It may have left while the batch waited: then its offset is somebody else's to commit.
+            if self.open.contains(&partition) && self.put.insert(partition.clone(), last.offset + 1).is_none() {
                 self.began_at.insert(partition, run[0].offset);
             }
         }
@@ -350,19 +399,26 @@ impl SinkLoop {
 
     /// Opens new partitions in the connector, then fetches from where it wants to start.
     async fn opened(&mut self, partitions: Vec<TopicPartition>) -> Result<()> {
-        let mut attempt = 0;
+        // The consumer is not polled meanwhile, so this must end before its group gives it up.
+        let until = Instant::now() + self.consumer.max_poll_interval() * 4 / 5;
         self.metrics.progress.call(Doing::Open);
         while let Err(error) = self.task.open(&partitions).await {
-            attempt += 1;
-            let gives_up = error.kind() != ErrorKind::Retriable || attempt >= OPEN_ATTEMPTS_MAX;
+            let gives_up = error.kind() != ErrorKind::Retriable || Instant::now() + OPEN_RETRY >= until;
             if gives_up || self.wanted.borrow().is_end() {
                 return Err(error.context(format!("open partitions of task {}", self.spec.id)));
             }
+            tracing::warn!(
+                retry_in_ms = OPEN_RETRY.as_millis() as u64,
+                error = %format!("{error:#}"), "the connector cannot open partitions now: trying again"
+            );
             tokio::time::sleep(OPEN_RETRY).await;
         }
         self.metrics.progress.returned();
+        self.read_notes(&partitions).await?;
         let requests = self.context.take_requests();
         self.consumer.accept(&requests.seek)?;
+        self.begins.extend(requests.begins);
+        tracing::info!(partitions = shown(&partitions), "reading partitions");
         // Where the connector starts is delivered as far as it is concerned: it is offered for commit even if no record follows.
         self.put.extend(requests.seek.into_iter().filter(|(partition, _)| partitions.contains(partition)));
         if self.holding {
@@ -372,11 +428,30 @@ impl SinkLoop {
         Ok(())
     }
 
-    /// Partitions leave: what was delivered is committed, unless they already belong to somebody else.
+    /// Learns which records were given their dead letters already by whoever had the partitions before.
+    async fn read_notes(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        let Some(sender) = &mut self.dead_letters else { return Ok(()) };
+        let (offsets, notes) = self
+            .consumer
+            .committed_with_notes(partitions)
+            .await
+            .map_err(|e| e.context(format!("look up where task {} begins", self.spec.id)))?;
+        sender.read_notes(&notes);
+        self.committed.extend(offsets);
+        Ok(())
+    }
+
+    /// Partitions leave: what was delivered is made durable and committed, unless they already belong to somebody else.
     async fn closed(&mut self, partitions: &[TopicPartition], lost: bool) -> Result<()> {
         self.forget_in_flight(partitions);
+        tracing::info!(
+            partitions = shown(partitions),
+            "{}",
+            if lost { "lost partitions: they belong to others already" } else { "giving partitions up" }
+        );
         if !lost {
-            self.commit(Some(partitions)).await?;
+            self.flush(partitions, self.spec.commit_timeout).await?;
+            self.commit_last(partitions).await?;
         }
         self.task.close(partitions, lost).await;
         for partition in partitions {
@@ -384,8 +459,52 @@ impl SinkLoop {
             self.put.remove(partition);
             self.committed.remove(partition);
             self.began_at.remove(partition);
+            self.begins.remove(partition);
+            self.seek.remove(partition);
+            if let Some(sender) = &mut self.dead_letters {
+                sender.forget(partition);
+            }
         }
         self.consumer.release()
+    }
+
+    /// Asks the connector to make durable what it holds of these partitions, and waits no longer than `within`. What it cannot is
+    /// not committed, and delivered again to whoever reads the partitions next.
+    async fn flush(&mut self, partitions: &[TopicPartition], within: Duration) -> Result<()> {
+        if partitions.is_empty() || !self.letters_are_safe().await? {
+            return Ok(());
+        }
+        let mut wanted = self.wanted.clone();
+        let is_stopping = wanted.borrow().is_end();
+        self.metrics.progress.call(Doing::Commit);
+        let flushed = tokio::select! {
+            flushed = self.task.flush(partitions) => flushed,
+            () = tokio::time::sleep(within) => Err(Error::retriable(format!("it takes longer than {} ms", within.as_millis()))),
+            // There is a time for that of its own.
+            _ = wanted.wait_for(|wanted| wanted.is_end()), if !is_stopping => Err(Error::retriable("the task is to stop")),
+        };
+        self.metrics.progress.returned();
+        self.serve_requests().await?;
+        match flushed {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::Retriable => {
+                tracing::warn!(
+                    error = %format!("{error:#}"),
+                    "the connector could not make durable all that it holds: what is not will be delivered again"
+                );
+                Ok(())
+            }
+            Err(error) => Err(error.context(format!("flush task {}", self.spec.id))),
+        }
+    }
+
+    /// The task is paused: nothing that it holds waits for as long as that may take.
+    async fn settle_down(&mut self) -> Result<()> {
+        let open: Vec<_> = self.open.iter().cloned().collect();
+        self.flush(&open, self.spec.commit_timeout).await?;
+        self.rewind().await?;
+        self.commit(None, self.spec.commit_timeout).await?;
+        Ok(())
     }
 
     /// Undelivered records of partitions that leave are somebody else's to deliver.
@@ -404,23 +523,44 @@ impl SinkLoop {
     }
 
     async fn commit_if_due(&mut self) -> Result<()> {
-        if !self.commit_soon && self.last_commit.elapsed() < self.spec.commit_interval {
+        if !self.commit_soon && self.last_commit.elapsed() < self.commit_interval() {
             return Ok(());
         }
         self.commit_soon = false;
-        self.last_commit = Instant::now();
         self.metrics.progress.call(Doing::Commit);
-        let outcome = self.commit(None).await;
+        let committed = self.commit(None, self.spec.commit_timeout).await;
         self.metrics.progress.returned();
-        outcome
+        committed?;
+        self.rewind().await
     }
 
-    /// Commits what is durable, of all open partitions or of `only` these.
-    async fn commit(&mut self, only: Option<&[TopicPartition]>) -> Result<()> {
+    fn commit_interval(&self) -> Duration {
+        let notes_are_due = self.dead_letters.as_ref().is_some_and(DeadLetterSender::has_news);
+        if notes_are_due { self.spec.commit_interval.min(LETTERS_COMMIT_INTERVAL) } else { self.spec.commit_interval }
+    }
+
+    /// The last commit of these partitions: it is tried again for a while, since no later one makes up for it.
+    async fn commit_last(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        let until = Instant::now() + self.spec.commit_timeout;
+        while !self.commit(Some(partitions), until.saturating_duration_since(Instant::now())).await? {
+            if Instant::now() + LAST_COMMIT_RETRY >= until {
+                break;
+            }
+            tokio::time::sleep(LAST_COMMIT_RETRY).await;
+        }
+        Ok(())
+    }
+
+    /// Commits what is durable, of all open partitions or of `only` these. Answers `false` when that could not be done now.
+    async fn commit(&mut self, only: Option<&[TopicPartition]>, within: Duration) -> Result<bool> {
+        let until = Instant::now() + within;
+        if only.is_none() {
+            self.last_commit = Instant::now();
+        }
         let wanted = |partition: &TopicPartition| only.is_none_or(|only| only.contains(partition));
         let put: Offsets = self.put.iter().filter(|(p, _)| wanted(p)).map(|(p, o)| (p.clone(), *o)).collect();
         if put.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         let began = Instant::now();
         let durable = match self.task.pre_commit(&put).await {
@@ -429,23 +569,43 @@ impl SinkLoop {
             Err(error) => return Err(error.context(format!("pre-commit offsets of task {}", self.spec.id))),
         };
         self.serve_requests().await?;
+        let durable: Offsets =
+            durable.into_iter().filter(|(p, offset)| put.get(p).is_some_and(|delivered| offset <= delivered)).collect();
         // Invariant 1: durable by the task's word, and no dead letter still under way.
-        if let Some(sender) = &mut self.dead_letters {
-            sender.flush().await.inspect_err(|_| self.metrics.dead_letter_failures.add(1))?;
+        if let Some(sender) = &mut self.dead_letters
+            && !sender.acknowledged(until.saturating_duration_since(Instant::now())).await?
+        {
+            return self.skip_commit(&Error::retriable("dead letters are not acknowledged yet"), began);
         }
-        let news: Offsets = durable
-            .into_iter()
-            .filter(|(p, offset)| put.get(p).is_some_and(|delivered| offset <= delivered))
-            .filter(|(p, offset)| self.committed.get(p) != Some(offset))
-            .collect();
-        if news.is_empty() {
-            return Ok(());
+        self.commit_offsets(durable, only.is_none(), until).await
+    }
+
+    /// Commits what is new of these offsets, or has a new note.
+    async fn commit_offsets(&mut self, mut offsets: Offsets, all: bool, until: Instant) -> Result<bool> {
+        let begin =
+            |(p, offset): (&TopicPartition, &i64)| (p.clone(), self.begins.get(p).map_or(*offset, |begin| *offset.min(begin)));
+        let begins: Offsets = offsets.iter().map(begin).collect();
+        let notes = self.dead_letters.as_ref().map(|sender| sender.notes(&begins)).unwrap_or_default();
+        let has_news = self.dead_letters.as_ref().is_some_and(DeadLetterSender::has_news);
+        offsets.retain(|p, offset| self.committed.get(p) != Some(offset) || (has_news && notes.contains_key(p)));
+        if offsets.is_empty() {
+            return Ok(true);
         }
-        match tokio::time::timeout(self.spec.commit_timeout, self.consumer.commit(&news)).await {
+        let (began, left) = (Instant::now(), until.saturating_duration_since(Instant::now()));
+        match tokio::time::timeout(left, self.consumer.commit_with_notes(&offsets, &notes)).await {
             Ok(Ok(())) => {
                 self.metrics.committed(CommitOutcome::Done, began.elapsed());
-                self.committed.extend(news);
-                Ok(())
+                if let Some(sender) = &mut self.dead_letters {
+                    sender.noted(&begins, all);
+                }
+                self.committed.extend(offsets);
+                Ok(true)
+            }
+            Ok(Err(error)) if error.kind() == ErrorKind::Data => {
+                if let Some(sender) = &mut self.dead_letters {
+                    sender.write_no_notes();
+                }
+                self.skip_commit(&error, began)
             }
             Ok(Err(error)) if error.kind() == ErrorKind::Retriable => self.skip_commit(&error, began),
             Ok(Err(error)) => {
@@ -455,15 +615,15 @@ impl SinkLoop {
             Err(_late) => {
                 self.metrics.committed(CommitOutcome::Skipped, began.elapsed());
                 tracing::warn!("brokers did not answer within offset.flush.timeout.ms; a later commit makes up for this one");
-                Ok(())
+                Ok(false)
             }
         }
     }
 
-    fn skip_commit(&self, error: &Error, began: Instant) -> Result<()> {
+    fn skip_commit(&self, error: &Error, began: Instant) -> Result<bool> {
         self.metrics.committed(CommitOutcome::Failed, began.elapsed());
         tracing::warn!(error = %format!("{error:#}"), "offsets were not committed this time; a later commit makes up for it");
-        Ok(())
+        Ok(false)
     }
 
     /// Every now and then: counts the records under way, and sees whether some wait in Kafka.
@@ -506,21 +666,22 @@ impl SinkLoop {
     }
 
     /// How long the consumer may wait for something to happen.
-    fn poll_wait(&self, paused: bool) -> Duration {
-        let until_commit = self.spec.commit_interval.saturating_sub(self.last_commit.elapsed());
+    fn poll_wait(&self) -> Duration {
+        let until_commit = self.commit_interval().saturating_sub(self.last_commit.elapsed());
         let until_work = match &self.in_flight {
             Some(flight) => flight.next_at.saturating_duration_since(Instant::now()),
-            None if paused || self.open.is_empty() => until_commit,
+            None if self.open.is_empty() => until_commit,
             None => PUT_INTERVAL_MAX.saturating_sub(self.last_put.elapsed()),
         };
         until_work.min(until_commit)
     }
 
-    /// Ends the task: after a clean run with a last commit, after a failure without one.
+    /// Ends the task: after a clean run what is held is made durable and committed, after a failure nothing but which records have
+    /// their dead letters.
     async fn end(mut self, clean: bool) -> Result<()> {
         self.in_flight = None;
-        let committed = if clean { self.commit(None).await } else { Ok(()) };
-        let open: Vec<_> = std::mem::take(&mut self.open).into_iter().collect();
+        let open: Vec<_> = self.open.iter().cloned().collect();
+        let committed = if clean { self.commit_all(&open).await } else { self.commit_notes().await };
         self.task.close(&open, false).await;
         self.task.stop().await;
         self.pipeline.stop().await;
@@ -528,6 +689,27 @@ impl SinkLoop {
         self.consumer.close(if is_succeeded { Departure::Stay } else { Departure::Leave }).await;
         committed
     }
+
+    /// Commits the offsets of the last commit again, with the notes of the dead letters since.
+    async fn commit_notes(&mut self) -> Result<()> {
+        let Some(sender) = &mut self.dead_letters else { return Ok(()) };
+        if sender.has_news() && sender.acknowledged(LETTERS_WAIT).await? {
+            let offsets = self.committed.iter().filter(|(p, _)| self.open.contains(p)).map(|(p, o)| (p.clone(), *o)).collect();
+            self.commit_offsets(offsets, true, Instant::now() + LETTERS_WAIT).await?;
+        }
+        Ok(())
+    }
+
+    /// Leaves time for the commit: the herder drops the task when its time is over.
+    async fn commit_all(&mut self, open: &[TopicPartition]) -> Result<()> {
+        self.flush(open, self.spec.commit_timeout.min(self.spec.stop_timeout / 2)).await?;
+        self.commit_last(open).await
+    }
+}
+
+/// `orders-0 orders-3`.
+fn shown(partitions: &[TopicPartition]) -> String {
+    partitions.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
 /// What settling a batch came to.

@@ -27,6 +27,10 @@ pub struct TaskSpec {
     /// `offset.flush.timeout.ms`.
     pub commit_timeout: Duration,
     pub metrics: Arc<SinkTaskMetrics>,
+    /// `task.shutdown.graceful.timeout.ms`: a task that was asked to stop is dropped after it.
+    pub stop_timeout: Duration,
+    /// `topic.tracking.enable`: tell of the topics that are used.
+    pub track_topics: bool,
 }
 
 /// What a task has become.
@@ -34,6 +38,10 @@ pub struct TaskSpec {
 pub enum Event {
     Running,
     Paused,
+    /// It uses a topic; told again from time to time as long as it does.
+    TopicUsed {
+        topic: Arc<str>,
+    },
     /// It will not go on; the trace names what to do.
     Failed {
         trace: String,
@@ -194,7 +202,7 @@ impl Reporter {
             Event::Running => self.metrics.became(TaskState::Running),
             Event::Paused => self.metrics.became(TaskState::Paused),
             Event::Failed { .. } => self.metrics.became(TaskState::Failed),
-            Event::Stopped => {}
+            Event::TopicUsed { .. } | Event::Stopped => {}
         }
         let _gone = self.events.send(TaskEvent { id: self.id.clone(), revision: self.revision, event });
     }

@@ -30,6 +30,14 @@ pub(crate) struct Delivery {
 type PutHook = Box<dyn FnMut(&[SinkRecord], &SinkContext) -> penstock_api::Result<()> + Send>;
 type OpenHook = Box<dyn FnMut(&[TopicPartition], &SinkContext) -> penstock_api::Result<()> + Send>;
 type PreCommitHook = Box<dyn FnMut(&Offsets) -> Offsets + Send>;
+type FlushHook = Box<dyn FnMut(&[TopicPartition]) -> Flushing + Send>;
+
+/// How a flush goes.
+pub(crate) enum Flushing {
+    Done,
+    /// It never answers.
+    Hangs,
+}
 
 #[derive(Default)]
 struct State {
@@ -39,6 +47,7 @@ struct State {
     on_put: Option<PutHook>,
     on_open: Option<OpenHook>,
     on_pre_commit: Option<PreCommitHook>,
+    on_flush: Option<FlushHook>,
 }
 
 /// What the sink does, and what it saw. Clones share both.
@@ -61,6 +70,10 @@ impl Script {
 
     pub(crate) fn on_pre_commit(&self, hook: impl FnMut(&Offsets) -> Offsets + Send + 'static) {
         self.lock().on_pre_commit = Some(Box::new(hook));
+    }
+
+    pub(crate) fn on_flush(&self, hook: impl FnMut(&[TopicPartition]) -> Flushing + Send + 'static) {
+        self.lock().on_flush = Some(Box::new(hook));
     }
 
     pub(crate) fn delivered(&self) -> Vec<Delivery> {
@@ -155,6 +168,14 @@ impl SinkTask for ScriptedTask {
         Ok(state.on_pre_commit.as_mut().map_or_else(|| put.clone(), |hook| hook(put)))
     }
 
+    async fn flush(&mut self, partitions: &[TopicPartition]) -> penstock_api::Result<()> {
+        let going = self.script.lock().on_flush.as_mut().map_or(Flushing::Done, |hook| hook(partitions));
+        match going {
+            Flushing::Done => Ok(()),
+            Flushing::Hangs => std::future::pending().await,
+        }
+    }
+
     async fn close(&mut self, partitions: &[TopicPartition], _lost: bool) {
         let task = self.context().task.task;
         if let Some(open) = self.script.lock().open.get_mut(&task) {
@@ -181,6 +202,18 @@ impl Running {
     }
 
     pub(crate) fn start_task(name: &str, task: u32, kafka: &Kafka, script: &Script, config: &[(&str, &str)]) -> Result<Self> {
+        Self::start_with(name, task, kafka, script, config, |_| {})
+    }
+
+    /// `change` has the last word on the task's specification.
+    pub(crate) fn start_with(
+        name: &str,
+        task: u32,
+        kafka: &Kafka,
+        script: &Script,
+        config: &[(&str, &str)],
+        change: impl FnOnce(&mut TaskSpec),
+    ) -> Result<Self> {
         let mut registry = Registry::new();
         registry.extend([script.plugin()]);
         registry.extend(penstock::converters::plugins());
@@ -190,7 +223,7 @@ impl Running {
             props.insert(key.into(), value.into());
         }
         let connector = Arc::new(ConnectorConfig::new(&props, &registry, &worker(kafka)?)?);
-        let spec = TaskSpec {
+        let mut spec = TaskSpec {
             id: TaskId { connector: name.into(), task },
             revision: 1,
             props: connector.props.clone(),
@@ -199,7 +232,10 @@ impl Running {
             commit_interval: Duration::from_millis(200),
             commit_timeout: Duration::from_secs(5),
             metrics: Metrics::default().task(TaskId { connector: name.into(), task }, About::default()),
+            stop_timeout: Duration::from_secs(5),
+            track_topics: true,
         };
+        change(&mut spec);
         let (sender, events) = mpsc::unbounded_channel();
         let handle = start_sink(spec, sender);
         Ok(Self { name: name.into(), handle, events: Arc::new(tokio::sync::Mutex::new(events)) })
