@@ -349,6 +349,37 @@ mod tests {
         );
     }
 
+    /// The scan that notes fields takes and refuses the same, with the same words.
+    #[test]
+    fn a_converter_that_expects_a_look_reads_the_same() {
+        let (mut plain, mut looked_at) = (converter(&[("schemas.enable", "false")]), converter(&[("schemas.enable", "false")]));
+        looked_at.expect_look();
+        let object = looked_at.to_connect("t", Some(&Bytes::from_static(br#"{"a":1}"#))).unwrap();
+        assert!(object.peek().is_some() && object.wire().is_some(), "decoded, and the bytes are there still");
+        for text in [
+            r#"{"a": 1.50, "b": {"c": [null]}}"#,
+            r#"{"a":1,"a":2}"#,
+            r#"{"\u0061":1}"#,
+            "{\"a\":007} x",
+            "\u{feff}{}",
+            "[{\"a\":1},2]",
+            "\"text\"",
+            " ",
+            "null",
+            "{",
+            "{\"a\":}",
+            "{\"a\" 1}",
+            "[1,]",
+        ] {
+            let [one, other] = [&mut plain, &mut looked_at].map(|converter| {
+                let payload = converter.to_connect("t", Some(&Bytes::from(text.to_owned())));
+                let wire = |payload: &Payload| payload.wire().map(|wire| wire.bytes.clone());
+                payload.map(|p| (wire(&p), p.is_null(), p.view().unwrap().into_owned())).map_err(|e| format!("{e:#}"))
+            });
+            assert_eq!(one, other, "{text}");
+        }
+    }
+
     /// Jackson reads 1,000 levels; what is deeper is poison, found before anybody looks.
     #[test]
     fn a_message_deeper_than_jackson_reads_is_refused() {

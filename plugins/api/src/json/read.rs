@@ -4,6 +4,8 @@
 
 use bigdecimal::BigDecimal;
 use compact_str::CompactString;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use crate::map::Map;
 use crate::value::Value;
@@ -17,6 +19,8 @@ const NUMBER_BYTES_MAX: usize = 1_000;
 const OUTER_FIELDS: usize = 12;
 /// Room that others begin with.
 const INNER_FIELDS: usize = 4;
+/// Up to so many keys are compared with each other; of more, equal ones are found by hashing, when all are read.
+const COMPARED_MAX: usize = 64;
 
 type Outcome<T> = Result<T, &'static str>;
 
@@ -99,10 +103,13 @@ impl<'t> Reader<'t> {
             self.expect(b':', "expected `:`")?;
             self.skip_space();
             self.value(&mut fields[at].1)?;
-            if seen.may_hold(fields[at].0.as_str().unwrap_or_default().as_bytes()) {
+            if at < COMPARED_MAX && seen.may_hold(fields[at].0.as_str().unwrap_or_default().as_bytes()) {
                 last_wins(&mut fields);
             }
             if !self.goes_on(b'}', "expected `,` or `}`")? {
+                if fields.len() > COMPARED_MAX {
+                    last_of_many_wins(&mut fields);
+                }
                 *out = Value::Map(Map::from_unique(fields));
                 return Ok(());
             }
@@ -317,6 +324,22 @@ fn last_wins(fields: &mut Vec<(Value, Value)>) {
         earlier.1 = std::mem::take(&mut last.1);
         fields.pop();
     }
+}
+
+/// [`last_wins`] for all fields of a large object.
+fn last_of_many_wins(fields: &mut Vec<(Value, Value)>) {
+    let mut places: HashMap<CompactString, usize> = HashMap::with_capacity(fields.len());
+    let mut kept: Vec<(Value, Value)> = Vec::with_capacity(fields.len());
+    for (key, value) in fields.drain(..) {
+        match places.entry(CompactString::new(key.as_str().unwrap_or_default())) {
+            Entry::Occupied(place) => kept[*place.get()].1 = value,
+            Entry::Vacant(place) => {
+                place.insert(kept.len());
+                kept.push((key, value));
+            }
+        }
+    }
+    *fields = kept;
 }
 
 /// How many bytes lie before the first quote, backslash or control character; eight at a time.

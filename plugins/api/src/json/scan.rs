@@ -14,14 +14,15 @@ use super::read::{Seen, plain_prefix};
 const DEPTH_MAX: usize = 1_000;
 /// How long a number may be, as in Jackson.
 const NUMBER_BYTES_MAX: usize = 1_000;
-/// Room that an outline begins with.
+/// Room that an outline begins with, and the most it may have: keys are compared with each other.
 const FIELDS: usize = 12;
+const FIELDS_MAX: usize = 64;
 
 /// A message's value as plain JSON.
 pub(super) struct Plain {
     pub(super) text: Bytes,
-    /// The fields of an object. `None` for other values, and for objects that must be read as a whole: with equal keys, or escapes in
-    /// keys. Only if asked for.
+    /// The fields of an object. `None` for other values, and for objects that must be read as a whole: with very many keys, equal ones, or
+    /// escapes in them. Only if asked for.
     pub(super) fields: Option<Vec<Field>>,
 }
 
@@ -45,15 +46,15 @@ fn scan<const OUTLINE: bool>(message: &Bytes) -> Result<Option<Plain>, String> {
     if start == message.len() {
         return Ok(None);
     }
-    let mut scan =
-        Scan::<OUTLINE> { text: &text.as_bytes()[start..], at: 0, odd: false, key: Span::default(), outline: Outline::default() };
+    let outline = Outline { is_blurred: text.as_bytes()[start] != b'{', ..Outline::default() };
+    let mut scan = Scan::<OUTLINE> { text: &text.as_bytes()[start..], at: 0, odd: false, key: Span::default(), outline };
     scan.value().map_err(|what| format!("{what} at byte {}", start + scan.at))?;
     let end = start + scan.at;
     if scan.odd {
         return Ok(Some(Plain { text: Bytes::from(rewrite(&text[start..end]).into_owned()), fields: None }));
     }
     let text = if start == 0 && end == message.len() { message.clone() } else { message.slice(start..end) };
-    let is_outlined = OUTLINE && text[0] == b'{' && !scan.outline.is_blurred && u32::try_from(text.len()).is_ok();
+    let is_outlined = OUTLINE && !scan.outline.is_blurred;
     Ok(Some(Plain { text, fields: is_outlined.then_some(scan.outline.fields) }))
 }
 
@@ -79,7 +80,7 @@ struct Outline {
     /// The field whose value is being scanned.
     open: Option<FieldSpan>,
     seen: Seen,
-    /// Keys are equal, or hold escapes.
+    /// It is no object, or has too many keys, equal ones, or escapes in them.
     is_blurred: bool,
 }
 
@@ -162,12 +163,16 @@ impl<const OUTLINE: bool> Scan<'_, OUTLINE> {
         Ok(true)
     }
 
-    /// Notes where a value begins that lies in the outermost object (or array, whose outline nobody asks for).
+    /// Notes where a value begins that lies in the outermost object.
     fn begin_field(&mut self) {
-        let (text, key) = (self.text, self.key.of(self.text));
         let Outline { fields, open, seen, is_blurred } = &mut self.outline;
+        if *is_blurred {
+            return;
+        }
+        let (text, key) = (self.text, self.key.of(self.text));
         let is_twin = |before: &Field| matches!(before, Field::Text(span) if span.key.of(text) == key);
-        *is_blurred |= (seen.may_hold(key) && fields.iter().any(is_twin)) || plain_prefix(key) < key.len();
+        *is_blurred =
+            fields.len() == FIELDS_MAX || (seen.may_hold(key) && fields.iter().any(is_twin)) || plain_prefix(key) < key.len();
         *open = Some(FieldSpan { key: self.key, value: Span { start: self.at as u32, end: 0 } });
     }
 
@@ -558,7 +563,9 @@ mod tests {
         );
         assert_eq!(fields("{}"), own(&[]));
         assert_eq!(fields("{ }x"), own(&[]));
-        for whole in [r#"[{"a":1}]"#, r#"{"a":1,"b":2,"a":3}"#, r#"{"\u0061":1}"#, r#"{"a":07}"#, "1"] {
+        let wide: String = (0..=FIELDS_MAX).map(|n| format!("\"k{n}\":1,")).collect();
+        let wide: &'static str = format!("{{{}}}", wide.trim_end_matches(',')).leak();
+        for whole in [wide, r#"[{"a":1}]"#, r#"{"a":1,"b":2,"a":3}"#, r#"{"\u0061":1}"#, r#"{"a":07}"#, "1"] {
             assert_eq!(fields(whole), None, "{whole}");
         }
     }

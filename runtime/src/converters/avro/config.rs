@@ -138,6 +138,12 @@ impl AvroConfig {
                 );
             }
         }
+        for key in props.keys().filter(|key| key.starts_with("schema.registry.ssl.")) {
+            tracing::warn!(
+                key,
+                "this key of the Avro converter has no effect yet: a registry needs a certificate that is trusted as it is"
+            );
+        }
         let strategy = strategy(parsed.string(&format!("{part}.subject.name.strategy"))).map_err(Error::config)?;
         let schemas_max = parsed.text("schemas.cache.size").and_then(|n| n.parse().ok());
         let (urls, login) = login(&parsed)?;
