@@ -7,6 +7,7 @@ mod cli;
 mod cluster;
 mod ground;
 mod kill;
+mod listeners;
 mod metrics;
 mod secured;
 mod sink;

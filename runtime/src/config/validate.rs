@@ -56,7 +56,12 @@ pub fn plugin_keys(plugin: &Plugin, registry: &Registry, worker: &WorkerConfig) 
     let common = common::sink_definition(Some(plugin), registry, worker);
     let shared: &[ConfigKey] = if CONNECTORS.contains(&plugin.kind()) { common.keys() } else { &[] };
     let own = plugin.config.keys().iter().filter(|key| !key.internal && !shared.iter().any(|s| s.name == key.name));
-    own.chain(shared).map(Definition::of).collect()
+    let mut definitions: Vec<Definition> = own.chain(shared).map(Definition::of).collect();
+    // The worker's own choice holds only within the worker; as in Java the definition names none.
+    if let Some(key) = definitions.iter_mut().find(|key| key.name == "header.converter") {
+        key.default_value = None;
+    }
+    definitions
 }
 
 struct Checked {
