@@ -11,6 +11,7 @@ mod admin;
 mod cors;
 mod metrics;
 mod http;
+mod openapi;
 pub mod tls;
 
 use std::sync::{Arc, OnceLock};
@@ -58,7 +59,7 @@ pub fn router(rest: Rest, paths: Paths) -> Router {
     if paths != Paths::Admin {
         router = router
             .merge(admin::root())
-            
+            .merge(openapi::routes())
             .merge(connectors::routes())
             .merge(internal::routes())
             .merge(plugins::routes());
