@@ -176,6 +176,7 @@ struct Journal {
 struct Put {
     at_ms: u128,
     process: u32,
+    task: String,
     partition: i32,
     offsets: std::ops::RangeInclusive<i64>,
 }
@@ -188,9 +189,10 @@ impl Journal {
             match words[..] {
                 [at, process, task, "start"] => journal.starts.push((at.parse()?, process.parse()?, task.into())),
                 [at, process, task, "stop"] => journal.stops.push((at.parse()?, process.parse()?, task.into())),
-                [at, process, _, "put", _, partition, first, last] => journal.puts.push(Put {
+                [at, process, task, "put", _, partition, first, last] => journal.puts.push(Put {
                     at_ms: at.parse()?,
                     process: process.parse()?,
+                    task: task.into(),
                     partition: partition.parse()?,
                     offsets: first.parse()?..=last.parse()?,
                 }),
@@ -214,6 +216,12 @@ impl Journal {
             (partition, gaps + (end - next).max(0))
         };
         (0..PARTITIONS).map(missing).filter(|(_, missing)| *missing > 0).collect()
+    }
+
+    /// The tasks that took the newest record of each partition.
+    fn readers(&self) -> BTreeSet<&str> {
+        let newest: BTreeMap<i32, &str> = self.puts.iter().map(|put| (put.partition, put.task.as_str())).collect();
+        newest.into_values().collect()
     }
 
     /// How often each task was started, by process.
@@ -498,6 +506,9 @@ async fn workers_leave_and_join_while_records_flow() -> Result<()> {
     };
     all_flow(&cluster, 0).await?;
     for leaving in [1, 0] {
+        // Not before the tasks' own group has come to rest: its rebalances would be taken for what the worker's leaving costs.
+        let at_rest = async || Ok(cluster.journal()?.readers().len() == PARTITIONS as usize);
+        wait_until("each task to have a partition", SOON, at_rest).await?;
         let began = now_ms();
         let stays = 1 - leaving;
         let starts_before = cluster.journal()?.start_counts();
