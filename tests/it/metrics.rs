@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use penstock::metrics::Metric;
 use penstock::metrics::table::Kind;
 use penstock_tests::connect::config;
+use penstock_tests::kafka::NewRecord;
 use penstock_tests::{Connect, Kafka, Worker, ground, java, unique, wait_until};
 use serde_json::Value as Json;
 
@@ -119,8 +120,11 @@ async fn every_metric_of_the_table_is_served_and_says_what_happened() -> Result<
     configuration.insert("topics".into(), topic.clone());
     connect.create(&name, &configuration).await?;
     connect.wait_running(&name, 2).await?;
-    let values: Vec<_> = (0..100).map(|n| format!(r#"{{"n":{n},"email":"a@b.c"}}"#)).chain(["{".to_owned()]).collect();
-    kafka.produce_values(&topic, values.iter().map(String::as_str)).await?;
+    let values = (0..100).map(|n| format!(r#"{{"n":{n},"email":"a@b.c"}}"#)).chain(["{".to_owned()]);
+    // Half of them to each task: each reports every tenth of its own.
+    let record =
+        |(n, value): (i32, String)| NewRecord { value: Some(value.into_bytes()), partition: Some(n % 2), ..NewRecord::default() };
+    kafka.produce(&topic, (0..).zip(values).map(record)).await?;
     java::wait_drained(kafka, &name, &topic, LIMIT).await?;
     wait_until("the records to be counted", LIMIT, async || {
         let page = Page::of(connect).await?;
