@@ -37,7 +37,7 @@ fn fuzz(url: &str, seed: &str) -> Result<(bool, String)> {
     // It keeps what it has learned in the folder it runs in.
     let folder = ground::data_dir("schemathesis")?;
     let checks = "only_the_server_errors_of_connect,status_code_conformance,content_type_conformance,response_headers_conformance,\
-                  response_schema_conformance,allow_header_conformance,use_after_free";
+                  response_schema_conformance,use_after_free";
     let mut command = Command::new(installed.join("bin/schemathesis"));
     command.current_dir(&folder).env("PYTHONPATH", python).env("SCHEMATHESIS_HOOKS", "rest_checks").env_remove("http_proxy");
     command.args([

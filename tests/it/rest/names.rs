@@ -1,5 +1,8 @@
 //! Names of connectors that are odd in JSON, in paths, or in both.
 
+use anyhow::Result;
+use penstock_tests::Kafka;
+use penstock_tests::kafka::NewRecord;
 use serde_json::json;
 
 use super::step::{Like, Step, create, delete, get, put, sink};
@@ -67,4 +70,11 @@ pub(super) fn that_are_odd() -> Vec<Step> {
         get("/admin/loggers/a/b"),
     ]);
     steps
+}
+
+/// Takes away what Java has made and cannot address: the records of a deletion do.
+pub(super) async fn clear(kafka: &Kafka, javas_config_topic: &str) -> Result<()> {
+    let names = ["a/b", "back\\slash"];
+    let records = names.map(|name| NewRecord { key: Some(format!("connector-{name}").into_bytes()), ..NewRecord::default() });
+    kafka.produce(javas_config_topic, records).await
 }
