@@ -32,7 +32,6 @@ pub struct Builder {
     plugin_path: Vec<PathBuf>,
     jvm: Vec<String>,
     heap_max_mb: u32,
-    user: Option<(String, String)>,
 }
 
 impl JavaConnect {
@@ -40,7 +39,7 @@ impl JavaConnect {
     pub fn builder(kafka: &Kafka) -> Builder {
         let mut properties = worker_properties(kafka);
         properties.insert("offset.flush.interval.ms".into(), "1000".into());
-        Builder { properties, plugin_path: Vec::new(), jvm: vec!["-Xms256m".into()], heap_max_mb: 2048, user: None }
+        Builder { properties, plugin_path: Vec::new(), jvm: vec!["-Xms256m".into()], heap_max_mb: 2048 }
     }
 
     pub fn connect(&self) -> &Connect {
@@ -101,18 +100,6 @@ impl Builder {
         self
     }
 
-    /// Whom tests ask as, where it asks for a password.
-    pub fn user(mut self, name: &str, password: &str) -> Self {
-        self.user = Some((name.into(), password.into()));
-        self
-    }
-
-    /// An option of the JVM, such as `-Dname=value`.
-    pub fn jvm(mut self, option: impl Into<String>) -> Self {
-        self.jvm.push(option.into());
-        self
-    }
-
     /// A folder that holds folders of jars.
     pub fn plugin_path(mut self, folder: PathBuf) -> Self {
         self.plugin_path.push(folder);
@@ -149,8 +136,7 @@ impl Builder {
             environment: BTreeMap::new(),
         };
         let process = Process::start(launch)?;
-        let connect = Connect::new(url).with_user(self.user);
-        let mut java = JavaConnect { process, connect, data, first_answer: Duration::ZERO };
+        let mut java = JavaConnect { process, connect: Connect::new(url), data, first_answer: Duration::ZERO };
         java.until_ready().await?;
         Ok(java)
     }

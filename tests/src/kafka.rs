@@ -223,11 +223,11 @@ fn node_properties(bootstrap: &str, controller_port: u16, log_dir: &str) -> BTre
     .into()
 }
 
-/// The text of a Java properties file.
+/// The text of a Java properties file. Values must not hold line ends.
 pub fn to_properties(properties: &BTreeMap<String, String>) -> String {
     let mut text = String::new();
     for (key, value) in properties {
-        text += &format!("{key}={}\n", value.replace('\\', "\\\\").replace('\n', "\\n"));
+        text += &format!("{key}={}\n", value.replace('\\', "\\\\"));
     }
     text
 }

@@ -33,14 +33,13 @@ pub struct Builder {
     properties: BTreeMap<String, String>,
     plugin_path: Vec<PathBuf>,
     environment: BTreeMap<String, String>,
-    user: Option<(String, String)>,
 }
 
 impl Worker {
     /// With internal topics and a group of its own, schemaless JSON values, text keys, and the tests' components as plugins not included.
     pub fn builder(kafka: &Kafka) -> Builder {
         let environment = [("RUST_BACKTRACE".to_owned(), "1".to_owned())].into();
-        Builder { properties: worker_properties(kafka), plugin_path: Vec::new(), environment, user: None }
+        Builder { properties: worker_properties(kafka), plugin_path: Vec::new(), environment }
     }
 
     /// Its REST API.
@@ -137,12 +136,6 @@ impl Builder {
         Ok(self.plugin_path(guests::components()?))
     }
 
-    /// Whom tests ask as, where it asks for a password.
-    pub fn user(mut self, name: &str, password: &str) -> Self {
-        self.user = Some((name.into(), password.into()));
-        self
-    }
-
     pub fn environment(mut self, key: &str, value: &str) -> Self {
         self.environment.insert(key.into(), value.into());
         self
@@ -172,8 +165,7 @@ impl Builder {
             arguments: vec!["worker".into(), file.to_string_lossy().into_owned()],
             environment: self.environment,
         };
-        // By the first of them: tests ask the others themselves.
-        let connect = Connect::new(self.properties["listeners"].split(',').next().unwrap_or_default()).with_user(self.user);
+        let connect = Connect::new(self.properties["listeners"].clone());
         Ok(Worker { process: Process::start(launch)?, connect, data, first_answer: Duration::ZERO })
     }
 }
