@@ -9,5 +9,6 @@ pub mod store;
 pub mod task;
 pub mod cluster;
 pub mod rest;
+pub mod fill;
 pub mod run;
 pub mod cli;

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use penstock::config::{PluginConfig, WorkerConfig};
+use penstock::config::{Mode, PluginConfig, WorkerConfig};
+use penstock::fill::{Connector, Refused};
 use penstock::{cli, converters, logging, run};
 use penstock_api::Registry;
 use penstock_host::HostConfig;
@@ -45,19 +46,46 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Run a worker that is one of no cluster, until SIGTERM or SIGINT.
+    ///
+    /// FILE is a worker file of Kafka Connect's standalone worker (connect-standalone.properties), or one of a cluster with
+    /// offset.storage.file.filename added; the environment goes before it as for `penstock worker`.
+    ///
+    /// Each further file is a connector to begin with: Java properties, the body of POST /connectors ({"name", "config",
+    /// "initial_state"}), or its configuration alone in JSON. They are created in this order; more may come over REST. Configurations
+    /// and statuses end with the process; what sinks have committed stays in Kafka, in the groups that they have in a cluster, too.
+    ///
+    /// Exit codes: 0 stopped as asked, 1 could not start or go on, 2 the arguments or the worker file are wrong, 3 a connector
+    /// could not be created.
+    #[command(
+        after_help = "Examples:\n  penstock standalone connect-standalone.properties orders.properties stock.json\n  penstock standalone \
+                      --check connect-standalone.properties orders.properties"
+    )]
+    Standalone {
+        /// The worker file.
+        file: PathBuf,
+        /// Connector files.
+        connectors: Vec<PathBuf>,
+        /// Only check the files and load the plugins; start nothing.
+        #[arg(long)]
+        check: bool,
+    },
     #[command(flatten)]
     Client(Box<cli::Command>),
 }
 
 /// The arguments or the worker file are wrong; clap answers the same.
 const EXIT_USAGE: u8 = 2;
+/// As Java's standalone worker.
+const EXIT_REFUSED: u8 = 3;
 
 /// How long threads that block may take to end, after everything else has.
 const RUNTIME_CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Worker { file, check } => worker(&file, check),
+        Command::Worker { file, check } => worker(Mode::Distributed, &file, &[], check),
+        Command::Standalone { file, connectors, check } => worker(Mode::Standalone, &file, &connectors, check),
         Command::Client(command) => match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime.block_on(cli::run(*command)),
             Err(error) => failed(&error.into()),
@@ -65,26 +93,28 @@ fn main() -> ExitCode {
     }
 }
 
-fn worker(file: &Path, check: bool) -> ExitCode {
-    let worker = match WorkerConfig::load(file) {
+fn worker(mode: Mode, file: &Path, connectors: &[PathBuf], check: bool) -> ExitCode {
+    let worker = match WorkerConfig::load(file, mode) {
         Ok(worker) => worker,
         Err(error) => {
             eprintln!("penstock: {error:#}");
             return ExitCode::from(EXIT_USAGE);
         }
     };
+    let connectors: Vec<Connector> = match connectors.iter().map(|path| Connector::read(path)).collect() {
+        Ok(connectors) => connectors,
+        Err(refused) => return failed(&anyhow::Error::from(refused)),
+    };
     let loggers = logging::start(worker.log_format);
     let registry = registry(&worker.plugins);
-    if check {
-        worker.remarks.iter().for_each(|remark| println!("{remark}"));
-        println!("{} is good; {} plugins are there", file.display(), registry.plugins().len());
-        return ExitCode::SUCCESS;
-    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(worker.threads).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error.into()),
     };
-    let ended = runtime.block_on(run::run(worker, registry, loggers, asked_to_stop()));
+    let ended = match check {
+        true => runtime.block_on(only_check(file, &worker, &registry, &connectors)),
+        false => runtime.block_on(run::run(worker, registry, loggers, connectors, asked_to_stop())),
+    };
     // A question to a broker that does not answer blocks its thread for as long as a minute; nothing waits for it any more.
     runtime.shutdown_timeout(RUNTIME_CLOSE_TIMEOUT);
     match ended {
@@ -93,9 +123,19 @@ fn worker(file: &Path, check: bool) -> ExitCode {
     }
 }
 
+async fn only_check(file: &Path, worker: &WorkerConfig, registry: &Registry, connectors: &[Connector]) -> anyhow::Result<()> {
+    worker.remarks.iter().for_each(|remark| println!("{remark}"));
+    println!("{} is good; {} plugins are there", file.display(), registry.plugins().len());
+    for connector in connectors {
+        connector.check(worker, registry).await?;
+        println!("{connector} is good");
+    }
+    Ok(())
+}
+
 fn failed(error: &anyhow::Error) -> ExitCode {
     eprintln!("penstock: {error:#}");
-    ExitCode::FAILURE
+    if error.is::<Refused>() { ExitCode::from(EXIT_REFUSED) } else { ExitCode::FAILURE }
 }
 
 /// All plugins: what is built in goes before what `plugin.path` holds.

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::cluster::{Herder, Setup};
 use crate::config::{ConverterChoice, Listener, WorkerConfig};
+use crate::fill::{self, Connector};
 use crate::kafka::admin::Admin;
 use crate::kafka::settings;
 use crate::logging::Loggers;
@@ -28,11 +29,17 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(3);
 /// Wait between two questions for what only Kafka knows.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Runs a worker until `stop` completes, or until it cannot go on.
+/// Runs a worker until `stop` completes, or until it cannot go on. It begins with these connectors, if there are any.
 ///
 /// # Errors
-/// When the worker cannot start, or cannot go on; the text says what to do.
-pub async fn run(worker: WorkerConfig, registry: Registry, loggers: Loggers, stop: impl Future<Output = ()>) -> Result<()> {
+/// When the worker cannot start, or cannot go on; the text says what to do. [`fill::Refused`] when a connector cannot be created.
+pub async fn run(
+    worker: WorkerConfig,
+    registry: Registry,
+    loggers: Loggers,
+    connectors: Vec<Connector>,
+    stop: impl Future<Output = ()>,
+) -> Result<()> {
     for remark in &worker.remarks {
         tracing::warn!("{remark}");
     }
@@ -41,13 +48,22 @@ pub async fn run(worker: WorkerConfig, registry: Registry, loggers: Loggers, sto
     let sockets = Sockets::open(&worker).await?;
     let worker_id = sockets.worker_id(&worker);
 
-    let (herder, mut herding) = Setup::new(worker.clone(), registry.clone(), &worker_id).start();
-    let rest = Rest { herder, registry, worker, loggers, cluster_id: Arc::new(OnceLock::new()) };
+    let setup = Setup { is_filled_later: true, ..Setup::new(worker.clone(), registry.clone(), &worker_id) };
+    let (herder, mut herding) = setup.start();
+    let rest = Rest { herder: herder.clone(), registry, worker, loggers, cluster_id: Arc::new(OnceLock::new()) };
     let announced = tokio::spawn(announce(rest.clone(), worker_id));
     let server = Server::start(sockets, &rest);
 
+    let mut refused = None;
+    let run_on = async {
+        match fill::create(&herder, connectors).await {
+            Ok(()) => std::future::pending().await,
+            Err(refusal) => refused = Some(refusal),
+        }
+    };
     let ended_by_itself = tokio::select! {
         () = stop => None,
+        () = run_on => None,
         ended = herding.ended() => Some(ended),
     };
     tracing::info!("stopping");
@@ -58,7 +74,7 @@ pub async fn run(worker: WorkerConfig, registry: Registry, loggers: Loggers, sto
         None => herding.stop().await.context("stop the worker"),
     };
     tracing::info!("stopped");
-    ended
+    refused.map_or(ended, |refusal| Err(refusal.into()))
 }
 
 /// A converter that is not there would fail every connector: better said at once.
@@ -175,9 +191,13 @@ async fn announce(rest: Rest, worker_id: String) {
     let cluster_id = cluster_id(&rest.worker).await;
     let cluster_id = rest.cluster_id.get_or_init(|| cluster_id);
     until_ready(&rest.herder).await;
-    let (version, group) = (env!("CARGO_PKG_VERSION"), &rest.worker.group_id);
-    println!("penstock {version} ready: http://{worker_id} (Kafka cluster {cluster_id}, group {group})");
-    tracing::info!(version, worker_id, cluster_id, %group, "ready");
+    let version = env!("CARGO_PKG_VERSION");
+    let group = match rest.worker.standalone {
+        Some(_) => "standalone".to_owned(),
+        None => format!("group {}", rest.worker.group_id),
+    };
+    println!("penstock {version} ready: http://{worker_id} (Kafka cluster {cluster_id}, {group})");
+    tracing::info!(version, worker_id, cluster_id, group, "ready");
 }
 
 async fn cluster_id(worker: &WorkerConfig) -> String {

@@ -14,6 +14,7 @@ mod kafka;
 mod plugins;
 mod rest;
 mod restarts;
+mod standalone;
 mod stop;
 mod outages;
 mod store;

@@ -1,8 +1,8 @@
 //! The worker file's keys beside those of Java's own worker.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use penstock::config::worker_keys::{Effect, keys};
+use penstock::config::worker_keys::{Effect, Mode, is_of_cluster, keys_of};
 use penstock_api::config::Default;
 use penstock_tests::java;
 
@@ -10,11 +10,21 @@ use penstock_tests::java;
 const OTHER_DEFAULTS: &[&str] = &["scheduled.rebalance.max.delay.ms"];
 
 #[test]
-fn every_key_of_javas_worker_is_known_with_its_type_and_default() {
-    let ours: BTreeMap<_, _> = keys().map(|(key, effect)| (key.name.clone(), (key, effect))).collect();
+fn every_key_of_javas_workers_is_known_with_its_type_and_default() {
     let described = java::oracle();
-    let javas: Vec<_> = described.iter().filter(|line| line[0] == "distributed").collect();
-    assert!(javas.len() > 90, "the oracle lists Java's keys: {javas:?}");
+    check(&described, "distributed", Mode::Distributed);
+    check(&described, "standalone", Mode::Standalone);
+    let of = |kind: &str| -> BTreeSet<_> { described.iter().filter(|l| l[0] == kind).map(|l| l[1].as_str()).collect() };
+    let (distributed, standalone) = (of("distributed"), of("standalone"));
+    assert!(distributed.len() > 90, "the oracle lists Java's keys: {distributed:?}");
+    let unsaid: Vec<_> = standalone.iter().filter(|key| is_of_cluster(key)).collect();
+    assert!(unsaid.is_empty(), "these say something to a standalone worker of Java's: {unsaid:?}");
+}
+
+fn check(described: &[Vec<String>], kind: &str, mode: Mode) {
+    let ours: BTreeMap<_, _> = keys_of(mode).map(|(key, effect)| (key.name.clone(), (key, effect))).collect();
+    let javas: Vec<_> = described.iter().filter(|line| line[0] == kind).collect();
+    assert!(javas.len() > 40, "the oracle lists Java's keys: {javas:?}");
     let mut problems = Vec::new();
     for line in javas {
         let [_, name, kind, default] = line.as_slice() else { panic!("four parts: {line:?}") };
@@ -41,7 +51,7 @@ fn every_key_of_javas_worker_is_known_with_its_type_and_default() {
 
 #[test]
 fn what_has_no_effect_says_why() {
-    for (key, effect) in keys() {
+    for (key, effect) in keys_of(Mode::Distributed).chain(keys_of(Mode::Standalone)) {
         if let Effect::None(reason) = effect {
             assert!(reason.split_whitespace().count() > 3, "{}: {reason}", key.name);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::{ground, wait};
 /// Ten seconds on a quiet machine; class-path scanning takes minutes on one that compiles beside it.
 const START_LIMIT: Duration = Duration::from_secs(300);
 
-/// A Java worker in distributed mode, a cluster of one unless it is given the `group.id` of another.
+/// A Java worker, in a cluster of one unless it is given the `group.id` of another or is told to be standalone.
 #[derive(Debug)]
 pub struct JavaConnect {
     process: Process,
@@ -32,6 +32,8 @@ pub struct Builder {
     plugin_path: Vec<PathBuf>,
     jvm: Vec<String>,
     heap_max_mb: u32,
+    /// Of a standalone worker: its connector files, by name.
+    standalone: Option<Vec<(String, String)>>,
 }
 
 impl JavaConnect {
@@ -39,7 +41,7 @@ impl JavaConnect {
     pub fn builder(kafka: &Kafka) -> Builder {
         let mut properties = worker_properties(kafka);
         properties.insert("offset.flush.interval.ms".into(), "1000".into());
-        Builder { properties, plugin_path: Vec::new(), jvm: vec!["-Xms256m".into()], heap_max_mb: 2048 }
+        Builder { properties, plugin_path: Vec::new(), jvm: vec!["-Xms256m".into()], heap_max_mb: 2048, standalone: None }
     }
 
     pub fn connect(&self) -> &Connect {
@@ -56,6 +58,11 @@ impl JavaConnect {
 
     pub fn kill(&mut self) {
         self.process.kill();
+    }
+
+    /// Waits until it has ended by itself, and answers its exit code.
+    pub async fn ended(&mut self) -> Result<Option<i32>> {
+        Ok(self.process.wait(START_LIMIT).await?.code())
     }
 
     /// Asks it to stop and waits for its end.
@@ -113,7 +120,21 @@ impl Builder {
         self.property("plugin.discovery", "service_load")
     }
 
-    pub async fn start(mut self) -> Result<JavaConnect> {
+    /// In standalone mode, with these connectors: a file's name and its text.
+    pub fn standalone(mut self, connectors: &[(&str, String)]) -> Self {
+        self.properties.retain(|key, _| !is_of_cluster(key));
+        self.standalone = Some(connectors.iter().map(|(name, text)| ((*name).to_owned(), text.clone())).collect());
+        self
+    }
+
+    pub async fn start(self) -> Result<JavaConnect> {
+        let mut java = self.launch().await?;
+        java.until_ready().await?;
+        Ok(java)
+    }
+
+    /// Starts it without waiting: for workers that shall not come up.
+    pub async fn launch(mut self) -> Result<JavaConnect> {
         let ground = tokio::task::spawn_blocking(|| ground::part("connect")).await??;
         let data = ground::data_dir("java-connect")?;
         let url = format!("http://127.0.0.1:{}", ground::free_port()?);
@@ -124,11 +145,14 @@ impl Builder {
         let plugin_path: Vec<_> = plugin_path.iter().map(|path| path.to_string_lossy()).collect();
         self.properties.insert("plugin.path".into(), plugin_path.join(","));
         self.properties.insert("listeners".into(), url.clone());
-        let file = data.join("worker.properties");
-        fs::write(&file, to_properties(&self.properties)).with_context(|| format!("write {}", file.display()))?;
-
+        let mut main = vec!["org.apache.kafka.connect.cli.ConnectDistributed".to_owned()];
+        if self.standalone.is_some() {
+            main = vec!["org.apache.kafka.connect.cli.ConnectStandalone".into()];
+            self.properties.entry(OFFSET_FILE.into()).or_insert_with(|| data.join("offsets").display().to_string());
+        }
+        main.extend(write_files(&data, &self.properties, self.standalone.as_deref().unwrap_or_default())?);
+        let main: Vec<&str> = main.iter().map(String::as_str).collect();
         let class_path = format!("{}/*", ground.join("lib").display());
-        let main = ["org.apache.kafka.connect.cli.ConnectDistributed", &file.to_string_lossy()];
         let launch = Launch {
             name: "java-connect".into(),
             program: "java".into(),
@@ -136,10 +160,31 @@ impl Builder {
             environment: BTreeMap::new(),
         };
         let process = Process::start(launch)?;
-        let mut java = JavaConnect { process, connect: Connect::new(url), data, first_answer: Duration::ZERO };
-        java.until_ready().await?;
-        Ok(java)
+        Ok(JavaConnect { process, connect: Connect::new(url), data, first_answer: Duration::ZERO })
     }
+}
+
+/// Where a standalone worker keeps the offsets of sources.
+pub(crate) const OFFSET_FILE: &str = "offset.storage.file.filename";
+
+/// What `connect-standalone.properties` does not hold.
+pub(crate) fn is_of_cluster(key: &str) -> bool {
+    key == "group.id" || key.contains(".storage.")
+}
+
+/// Writes the files that a worker is started with, and answers their paths.
+pub(crate) fn write_files(
+    folder: &Path,
+    worker: &BTreeMap<String, String>,
+    connectors: &[(String, String)],
+) -> Result<Vec<String>> {
+    let worker = ("worker.properties".to_owned(), to_properties(worker));
+    let write = |(name, text): &(String, String)| {
+        let path = folder.join(name);
+        fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+        Ok(path.display().to_string())
+    };
+    std::iter::once(&worker).chain(connectors).map(write).collect()
 }
 
 /// What Java's worker knows by heart, line by line and part by part: see `tests/ground/java/connect-oracle`.

@@ -6,19 +6,19 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use nix::sys::signal::Signal;
 
 use crate::connect::Connect;
-use crate::java::worker_properties;
-use crate::kafka::{Kafka, to_properties};
+use crate::java::{OFFSET_FILE, is_of_cluster, worker_properties, write_files};
+use crate::kafka::Kafka;
 use crate::process::{Launch, Process, Usage};
 use crate::{ground, guests};
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 
-/// A `penstock worker FILE`. It keeps its properties, and so its port and its cluster's state, over [`Worker::restart`].
+/// A `penstock worker FILE`, or a `penstock standalone FILE CONNECTOR...`. It keeps its properties, and so its port and its cluster's state, over [`Worker::restart`].
 #[derive(Debug)]
 pub struct Worker {
     process: Process,
@@ -33,13 +33,15 @@ pub struct Builder {
     properties: BTreeMap<String, String>,
     plugin_path: Vec<PathBuf>,
     environment: BTreeMap<String, String>,
+    /// Of a standalone worker: its connector files, by name.
+    standalone: Option<Vec<(String, String)>>,
 }
 
 impl Worker {
     /// With internal topics and a group of its own, schemaless JSON values, text keys, and the tests' components as plugins not included.
     pub fn builder(kafka: &Kafka) -> Builder {
         let environment = [("RUST_BACKTRACE".to_owned(), "1".to_owned())].into();
-        Builder { properties: worker_properties(kafka), plugin_path: Vec::new(), environment }
+        Builder { properties: worker_properties(kafka), plugin_path: Vec::new(), environment, standalone: None }
     }
 
     /// Its REST API.
@@ -76,6 +78,11 @@ impl Worker {
     /// Stops it as an operator does (SIGTERM) and waits for its end.
     pub async fn stop(&mut self) -> Result<ExitStatus> {
         self.process.terminate(STOP_LIMIT).await
+    }
+
+    /// Waits until it has ended by itself, and answers its exit code.
+    pub async fn ended(&mut self) -> Result<Option<i32>> {
+        Ok(self.process.wait(START_LIMIT).await?.code())
     }
 
     /// How it ended; `None` while it runs.
@@ -141,6 +148,13 @@ impl Builder {
         self
     }
 
+    /// In standalone mode, with these connectors: a file's name and its text.
+    pub fn standalone(mut self, connectors: &[(&str, String)]) -> Self {
+        self.properties.retain(|key, _| !is_of_cluster(key));
+        self.standalone = Some(connectors.iter().map(|(name, text)| ((*name).to_owned(), text.clone())).collect());
+        self
+    }
+
     /// Starts it and waits until it answers.
     pub async fn start(self) -> Result<Worker> {
         let mut worker = self.launch()?;
@@ -157,14 +171,13 @@ impl Builder {
             let folders: Vec<_> = self.plugin_path.iter().map(|path| path.to_string_lossy()).collect();
             self.properties.insert("plugin.path".into(), folders.join(","));
         }
-        let file = data.join("worker.properties");
-        fs::write(&file, to_properties(&self.properties)).with_context(|| format!("write {}", file.display()))?;
-        let launch = Launch {
-            name: "worker".into(),
-            program: binary()?,
-            arguments: vec!["worker".into(), file.to_string_lossy().into_owned()],
-            environment: self.environment,
-        };
+        let mut arguments = vec!["worker".to_owned()];
+        if self.standalone.is_some() {
+            arguments = vec!["standalone".into()];
+            self.properties.entry(OFFSET_FILE.into()).or_insert_with(|| data.join("offsets").display().to_string());
+        }
+        arguments.extend(write_files(&data, &self.properties, self.standalone.as_deref().unwrap_or_default())?);
+        let launch = Launch { name: "worker".into(), program: binary()?, arguments, environment: self.environment };
         let connect = Connect::new(self.properties["listeners"].clone());
         Ok(Worker { process: Process::start(launch)?, connect, data, first_answer: Duration::ZERO })
     }

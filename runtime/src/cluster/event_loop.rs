@@ -144,7 +144,7 @@ impl EventLoop {
         assignment_topic: &Arc<str>,
     ) -> Leader {
         Leader {
-            clients: self.setup.clients.clone(),
+            membership: self.setup.membership.clone(),
             url: self.url.clone(),
             config_topic: config_topic.clone(),
             assignment_topic: assignment_topic.clone(),

@@ -14,6 +14,7 @@ use super::leader::is_listed;
 use super::leadership::Standing;
 use super::member::{Role, Seat};
 use super::peers::Peers;
+use super::plans::Plans;
 use super::reconcile::{Action, Desired, Running, Unit, desired, reconcile};
 use super::restart::RestartPlan;
 use super::revive::{self, Revivals, Verdict};
@@ -60,6 +61,7 @@ pub(super) struct Herd {
     writes: mpsc::WeakSender<Write>,
     standing: watch::Receiver<Standing>,
     peers: Peers,
+    plans: Option<Plans>,
     leaving: bool,
 }
 
@@ -94,6 +96,7 @@ impl Herd {
             writes: shared.writes.downgrade(),
             standing: shared.standing.clone(),
             peers: shared.peers.clone(),
+            plans: shared.plans.clone(),
             leaving: false,
         }
     }
@@ -368,6 +371,9 @@ impl Herd {
         let Some(state) = self.units.state_of(&unit, launch) else { return };
         if self.units.is_first_plan(&unit) {
             self.metrics.connector_started(outcome.is_ok());
+        }
+        if let Some(plans) = &self.plans {
+            plans.note(&self.config(), &name, outcome.as_ref().map(Clone::clone).map_err(|error| format!("{error:#}")));
         }
         let tasks = match outcome {
             Ok(tasks) => tasks,

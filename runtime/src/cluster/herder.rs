@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use penstock_api::{Props, Registry, TaskId};
@@ -14,6 +15,7 @@ use super::herd::Request;
 use super::leadership::Standing;
 use super::member::Membership;
 use super::peers::Peers;
+use super::plans::Plans;
 use super::share::Placement;
 use super::signature::{self, Signature};
 use super::stage::Stages;
@@ -56,12 +58,16 @@ pub(super) struct Shared {
     pub(super) requests: mpsc::Sender<Request>,
     pub(super) config: watch::Receiver<Arc<ConfigState>>,
     pub(super) ready: watch::Receiver<bool>,
+    /// Connectors of files are yet to be created.
+    pub(super) is_filling: AtomicBool,
     pub(super) statuses: StatusStore,
     pub(super) stages: Stages,
     pub(super) starter: Arc<dyn Starter>,
     pub(super) clients: Clients,
     pub(super) offset_topic: String,
     pub(super) metrics: Metrics,
+    /// Of a standalone worker, which answers later than others.
+    pub(super) plans: Option<Plans>,
 }
 
 /// The loop's ends of what it shares.
@@ -91,6 +97,8 @@ pub struct Setup {
     pub shutdown_timeout: Duration,
     pub starter: Arc<dyn Starter>,
     pub metrics: Metrics,
+    /// The worker counts as started only after [`Herder::filled`].
+    pub is_filled_later: bool,
 }
 
 /// The loop behind a [`Herder`]. Dropping it lets it run on; [`stop`](Self::stop) ends it.
@@ -124,6 +132,7 @@ impl Setup {
             shutdown_timeout: worker.shutdown_timeout,
             starter: Arc::new(PluginStarter { registry, worker, metrics: metrics.clone() }),
             metrics,
+            is_filled_later: false,
         }
     }
 
@@ -145,12 +154,14 @@ impl Setup {
             requests,
             config,
             ready,
+            is_filling: AtomicBool::new(self.is_filled_later),
             statuses: StatusStore::default(),
             stages: Stages::default(),
             starter: self.starter.clone(),
             clients: self.clients.clone(),
             offset_topic: self.topics[2].topic.name.clone(),
             metrics: self.metrics.clone(),
+            plans: self.clients.is_standalone().then(Plans::default),
         });
         let placements = watch::channel(Arc::default()).0;
         let channels = Channels { configs, placements, standings, readies, asked, written };
@@ -199,10 +210,15 @@ impl Herder {
         &self.shared.worker_id
     }
 
-    /// Whether the worker has started: it has read its topics and may answer.
+    /// Whether the worker has started: it has read its topics and may answer, and has all connectors that it was started with.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        *self.shared.ready.borrow()
+        *self.shared.ready.borrow() && !self.shared.is_filling.load(Ordering::Relaxed)
+    }
+
+    /// Says that the connectors that the worker was started with have been created.
+    pub fn filled(&self) {
+        self.shared.is_filling.store(false, Ordering::Relaxed);
     }
 
     /// What the worker is doing, in Connect's words.
@@ -260,12 +276,27 @@ impl Herder {
             self.shared.starter.validate(&config).await
         })
         .await?;
-        self.write(|reply| Write::Put { name: name.into(), config, create_only, initial_state, reply }).await
+        let (is_new, info) =
+            self.write(|reply| Write::Put { name: name.into(), config, create_only, initial_state, reply }).await?;
+        Ok((is_new, self.settled(name, info).await?))
     }
 
     /// Changes single keys of an existing connector (KIP-477).
     pub async fn patch_config(&self, name: &str, patch: ConfigPatch) -> Result<ConnectorInfo> {
-        self.write(|reply| Write::Patch { name: name.into(), patch, reply }).await
+        let info = self.write(|reply| Write::Patch { name: name.into(), patch, reply }).await?;
+        self.settled(name, info).await
+    }
+
+    /// The answer to a new configuration: at once, and on a standalone worker when the connector has started, with its tasks.
+    async fn settled(&self, name: &str, info: ConnectorInfo) -> Result<ConnectorInfo> {
+        let Some(plans) = &self.shared.plans else { return Ok(info) };
+        let mut config = self.shared.config.clone();
+        let settled = async { Ok(plans.settled(name, &mut config).await) };
+        // Java says no more than the first half.
+        let failed = |why| HerderError::Internal(format!("Failed to start connector {name}: {why}"));
+        self.in_time(settled).await?.map_err(failed)?;
+        let now = config.borrow();
+        Ok(now.connector(name).map_or(info, |connector| answers::info(connector, &*self.shared.starter)))
     }
 
     /// Takes the tasks that a connector has planned on another worker, from its record at offset `written`, if that is given.
@@ -278,6 +309,7 @@ impl Herder {
         body: &[u8],
         signature: Signature<'_>,
     ) -> Result<()> {
+        self.of_cluster("externally setting task configurations")?;
         self.verify(body, signature).await?;
         let tasks = tasks.into_iter().map(Arc::new).collect();
         self.write(|reply| Write::Tasks { name: name.into(), written, tasks, reply }).await
@@ -286,6 +318,7 @@ impl Herder {
     /// Fences the producers of a source's older tasks, before new ones start (exactly once). The call is to be signed by the
     /// worker that is to run them.
     pub async fn fence(&self, name: &str, body: &[u8], signature: Signature<'_>) -> Result<()> {
+        self.of_cluster("exactly-once source connectors")?;
         self.verify(body, signature).await?;
         let until_leading = async {
             self.started().await?;
@@ -298,6 +331,14 @@ impl Herder {
                 Err(HerderError::Internal("Sources do not run here yet, so there is nothing to fence".into()))
             }
             _ => Err(HerderError::BadRequest(format!("Connector {name} is not a source connector"))),
+        }
+    }
+
+    /// Refuses what only workers of a cluster ask of each other.
+    fn of_cluster(&self, what: &str) -> Result<()> {
+        match self.shared.clients.is_standalone() {
+            true => Err(HerderError::Internal(format!("Kafka Connect in standalone mode does not support {what}."))),
+            false => Ok(()),
         }
     }
 

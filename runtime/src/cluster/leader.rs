@@ -10,18 +10,18 @@ use tokio::sync::watch;
 use super::assign::{Situation, assign};
 use super::attendance::Attendance;
 use super::leadership::{Leadership, NotWritten};
-use super::member::{Role, Seat};
+use super::member::{Membership, Role, Roster, Seat};
 use super::reconcile::{Unit, desired};
 use super::share::Placement;
 use super::signature;
 use super::stage::Stages;
 use crate::config::SigningConfig;
-use crate::kafka::{Admin, GroupMember};
+use crate::kafka::GroupMember;
+use crate::store::LeaderLog;
 use crate::store::assignment::{self, Assignment, Entry};
 use crate::store::config::{ConfigState, Event};
 use crate::store::event::Record;
 use crate::store::status::{State, Status, StatusStore};
-use crate::store::{Clients, LeaderLog};
 
 /// How often the leader looks at the group if nothing tells it to: a worker that restarts within its session, or whose session
 /// ends, is seen within this time.
@@ -33,7 +33,7 @@ const READ_BACK: Duration = Duration::from_secs(30);
 
 /// Runs on every worker, and works while that one leads.
 pub(super) struct Leader {
-    pub(super) clients: Clients,
+    pub(super) membership: Membership,
     /// This worker as others reach it.
     pub(super) url: String,
     pub(super) config_topic: Arc<str>,
@@ -59,9 +59,9 @@ impl Leader {
                 _ = role.wait_for(|role| role.leading().is_none_or(|now| now.member != seat.member)) => continue,
             };
             match taken {
-                Ok(admin) => {
+                Ok(roster) => {
                     tracing::info!(generation = seat.generation, "this worker leads the cluster");
-                    self.lead(&admin).await;
+                    self.lead(&roster).await;
                     self.leadership.end();
                     tracing::info!("this worker does not lead the cluster any more");
                 }
@@ -73,18 +73,18 @@ impl Leader {
     }
 
     /// Fences whoever led before, makes sure that the group still knows this worker, and reads all that was written so far.
-    async fn take_lead(&mut self, seat: &Seat) -> Result<Admin> {
+    async fn take_lead(&mut self, seat: &Seat) -> Result<Roster> {
         let _stage = self.stages.enter("taking the lead of the cluster");
-        let log = self.clients.leader_log().await?;
-        let admin = self.clients.admin()?;
+        let log = self.membership.clients.leader_log().await?;
+        let roster = self.membership.roster()?;
         // Asked after the older leader was fenced: should the group have given the lead to another one since, that one fences us.
-        let members = admin.group_members(&self.clients.group).await?;
+        let members = roster.members().await?;
         if !members.iter().any(|member| *member.member_id == *seat.member) {
             return Err(Error::retriable("the group does not know this worker any more"));
         }
         self.catch_up(&log, seat).await?;
         self.leadership.begin(log);
-        Ok(admin)
+        Ok(roster)
     }
 
     /// Writes a first real record to each topic: an older leader's idle producer is of no use after that, and once they are read
@@ -110,7 +110,7 @@ impl Leader {
     }
 
     /// Keeps the assignment in step until the lead is lost.
-    async fn lead(&mut self, admin: &Admin) {
+    async fn lead(&mut self, roster: &Roster) {
         let mut last = self.placement.borrow().assignment.as_ref().clone();
         let mut members = Vec::new();
         let mut look = tokio::time::interval(LOOK_INTERVAL);
@@ -118,7 +118,7 @@ impl Leader {
         let mut looks = true;
         loop {
             if looks {
-                match admin.group_members(&self.clients.group).await {
+                match roster.members().await {
                     Ok(found) => members = found,
                     Err(error) => tracing::debug!("cannot ask who is in the group: {error:#}"),
                 }

@@ -15,6 +15,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::kafka::{Admin, GroupMember};
 use crate::store::Clients;
 
 /// What this worker is in its group.
@@ -71,9 +72,20 @@ pub struct Membership {
 /// A worker in its group. It leaves when dropped; [`leave`](Self::leave) waits for that.
 pub struct Member {
     role: watch::Receiver<Role>,
+    /// Of a worker without a group: nothing ever changes.
+    _fixed: Option<watch::Sender<Role>>,
     stop: watch::Sender<bool>,
     polling: Option<JoinHandle<()>>,
 }
+
+/// Who is in the group, for the leader to ask.
+pub enum Roster {
+    Group { admin: Admin, group: Arc<str> },
+    Alone(GroupMember),
+}
+
+/// The id of a worker without a group: nobody else has one.
+const ALONE: &str = "standalone";
 
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 /// An expelled member hears of nothing; it sees that its id has changed.
@@ -87,12 +99,15 @@ impl Membership {
     /// # Errors
     /// `Config` when workers of Java Kafka Connect or other clients use the group, or another worker has this one's address.
     pub async fn join(self) -> Result<Member> {
+        if self.clients.is_standalone() {
+            return Ok(Member::alone());
+        }
         self.refuse_java().await?;
         let (roles, role) = watch::channel(Role::Joining);
         let consumer = self.consumer(roles)?;
         consumer.subscribe(&[&self.config_topic]).map_err(|e| Error::config("join the group").with_source(e))?;
         let (stop, stopped) = watch::channel(false);
-        let mut member = Member { role, stop, polling: Some(tokio::spawn(poll(consumer, stopped))) };
+        let mut member = Member { role, _fixed: None, stop, polling: Some(tokio::spawn(poll(consumer, stopped))) };
         let settled = |role: &Role| matches!(role, Role::In(_) | Role::Expelled(_));
         let role = member.role.wait_for(settled).await.map(|role| role.clone());
         match role.map_err(|_| Error::fatal("the group member has ended"))? {
@@ -102,6 +117,18 @@ impl Membership {
             }
             _ => Ok(member),
         }
+    }
+
+    /// The way to ask who is there.
+    ///
+    /// # Errors
+    /// `Config`, naming the key.
+    pub fn roster(&self) -> Result<Roster> {
+        if self.clients.is_standalone() {
+            let (id, worker_id) = (ALONE.to_owned(), self.worker_id.clone());
+            return Ok(Roster::Alone(GroupMember { member_id: id, instance_id: worker_id.clone(), client_id: worker_id }));
+        }
+        Ok(Roster::Group { admin: self.clients.admin()?, group: self.clients.group.clone() })
     }
 
     /// Joining a group of Java workers would only be refused by the broker, for ever and without a reason anybody understands.
@@ -167,7 +194,26 @@ impl Membership {
     }
 }
 
+impl Roster {
+    /// The members, now.
+    ///
+    /// # Errors
+    /// `Retriable` when no broker answers.
+    pub async fn members(&self) -> Result<Vec<GroupMember>> {
+        match self {
+            Roster::Group { admin, group } => admin.group_members(group).await,
+            Roster::Alone(member) => Ok(vec![member.clone()]),
+        }
+    }
+}
+
 impl Member {
+    /// Of a worker without a group: it leads, in Java's generation of standalone workers.
+    fn alone() -> Self {
+        let (fixed, role) = watch::channel(Role::In(Seat { member: ALONE.into(), generation: 0, leads: true }));
+        Self { role, _fixed: Some(fixed), stop: watch::channel(false).0, polling: None }
+    }
+
     /// The role, now and from now on.
     #[must_use]
     pub fn role(&self) -> watch::Receiver<Role> {

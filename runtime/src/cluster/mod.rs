@@ -16,6 +16,7 @@ pub mod starter;
 mod answers;
 mod writer;
 mod units;
+mod plans;
 mod progress;
 mod observed;
 pub mod peers;

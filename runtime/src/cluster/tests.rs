@@ -167,12 +167,14 @@ impl Cluster {
             requests,
             config: config.clone(),
             ready: watch::channel(true).1,
+            is_filling: AtomicBool::new(false),
             statuses: statuses.clone(),
             stages: Stages::default(),
             starter: starter.clone(),
             clients: Clients::new(&worker),
             offset_topic: "offsets".into(),
             metrics: Metrics::default(),
+            plans: None,
         });
         let writer = Writer {
             topic: topic.clone(),

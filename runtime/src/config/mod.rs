@@ -25,5 +25,6 @@ pub use provider::Providers;
 pub use restart::RestartPolicy;
 pub use validate::{RawConfig, validate};
 pub use worker::{
-    ClientConfig, ConverterChoice, InternalTopic, LogFormat, PluginConfig, RestConfig, SigningConfig, WorkerConfig,
+    ClientConfig, ConverterChoice, InternalTopic, LogFormat, PluginConfig, RestConfig, SigningConfig, Standalone, WorkerConfig,
 };
+pub use worker_keys::Mode;

@@ -11,12 +11,14 @@ use super::listener::Listener;
 use super::overrides::OverridePolicy;
 use super::properties;
 use super::provider::Providers;
-use super::worker_keys::{self, Effect};
+use super::worker_keys::{self, Effect, Mode};
 use crate::metrics::Windows;
 
 /// What the worker's own parts need to know. Made once, at the start.
 #[derive(Clone, Debug)]
 pub struct WorkerConfig {
+    /// `None`: one of a cluster.
+    pub standalone: Option<Standalone>,
     pub group_id: Arc<str>,
     pub config_topic: InternalTopic,
     pub offset_topic: InternalTopic,
@@ -55,6 +57,13 @@ pub struct WorkerConfig {
     pub remarks: Vec<String>,
     /// Everything as given, variables resolved. Holds secrets.
     pub props: Props,
+}
+
+/// What only a standalone worker has. Its group and topics have names, too, that nobody outside ever sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standalone {
+    /// `offset.storage.file.filename`: for the offsets of sources, of which there are none yet.
+    pub offset_file: PathBuf,
 }
 
 /// One of Connect's three topics, and how to create it.
@@ -136,21 +145,35 @@ impl WorkerConfig {
     ///
     /// # Errors
     /// `Config`, with everything that is wrong, by key.
-    pub fn load(path: &Path) -> Result<Self> {
+    pub fn load(path: &Path, mode: Mode) -> Result<Self> {
         let props = properties::layered([properties::read(path)?, properties::from_environment(std::env::vars())])?;
-        Self::new(&props).map_err(|e| e.context(format!("the worker file {} cannot be used", path.display())))
+        Self::of(mode, &props).map_err(|e| e.context(format!("the worker file {} cannot be used", path.display())))
     }
 
-    /// Resolves variables, checks, types.
+    /// Of a distributed worker. Resolves variables, checks, types.
     ///
     /// # Errors
     /// `Config`, with everything that is wrong, by key.
     pub fn new(given: &Props) -> Result<Self> {
+        Self::of(Mode::Distributed, given)
+    }
+
+    /// The same for either kind of worker.
+    ///
+    /// # Errors
+    /// `Config`, with everything that is wrong, by key.
+    pub fn of(mode: Mode, given: &Props) -> Result<Self> {
         let providers = Providers::new(given)?;
-        let props = providers.resolve(given)?;
-        let parsed = parse(&props)?;
-        let remarks = remarks(&props);
+        let mut props = providers.resolve(given)?;
+        let remarks = remarks(mode, &props);
+        if mode == Mode::Standalone {
+            // Whatever they say, they are not looked at.
+            props.retain(|key, _| !worker_keys::is_of_cluster(key));
+        }
+        let parsed = parse(mode, &props)?;
+        let offset_file = || PathBuf::from(parsed.string(worker_keys::OFFSET_FILE));
         Ok(Self {
+            standalone: (mode == Mode::Standalone).then(|| Standalone { offset_file: offset_file() }),
             group_id: parsed.string("group.id").into(),
             config_topic: internal_topic(&parsed, &props, "config"),
             assignment_topic: assignment_topic(&parsed, internal_topic(&parsed, &props, "config")),
@@ -197,8 +220,8 @@ impl WorkerConfig {
     }
 }
 
-fn parse(props: &Props) -> Result<Parsed> {
-    let definition = worker_keys::definition();
+fn parse(mode: Mode, props: &Props) -> Result<Parsed> {
+    let definition = worker_keys::definition(mode);
     let errors: Vec<String> = definition.validate(props).into_iter().flat_map(|value| value.errors).collect();
     match errors.as_slice() {
         [] => definition.parse(props),
@@ -296,18 +319,25 @@ pub fn behind(props: &Props, prefix: &str) -> Props {
     with_prefix.map(|(key, value)| (key[prefix.len()..].to_owned(), value.clone())).collect()
 }
 
-fn remarks(props: &Props) -> Vec<String> {
-    let known: std::collections::BTreeMap<String, Effect> = worker_keys::keys().map(|(key, effect)| (key.name, effect)).collect();
+fn remarks(mode: Mode, props: &Props) -> Vec<String> {
+    let keys = worker_keys::keys_of(mode).map(|(key, effect)| (key.name, effect));
+    let known: std::collections::BTreeMap<String, Effect> = keys.collect();
+    let of_cluster = |key: &str| mode == Mode::Standalone && worker_keys::is_of_cluster(key);
     let mut remarks = Vec::new();
     for key in props.keys() {
         match known.get(key) {
-            Some(Effect::None(reason)) => remarks.push(format!("{key} is known and without effect here: {reason}")),
-            Some(_) => {}
+            Some(effect) => remarks.extend(without_effect(key, *effect)),
+            None if of_cluster(key) => remarks.extend(without_effect(key, worker_keys::OF_CLUSTER)),
             None if worker_keys::PREFIXES.iter().any(|prefix| key.starts_with(prefix)) => {}
             None => remarks.push(format!("{key} is not a key of a worker: it is ignored; look for a typing mistake")),
         }
     }
     remarks
+}
+
+fn without_effect(key: &str, effect: Effect) -> Option<String> {
+    let Effect::None(reason) = effect else { return None };
+    Some(format!("{key} is known and without effect here: {reason}"))
 }
 
 /// More threads than this help no worker: tasks spend their time in Kafka's client, which has threads of its own.
@@ -334,6 +364,28 @@ pub(crate) mod tests {
         ]
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .into()
+    }
+
+    #[test]
+    fn a_standalone_worker_needs_a_file_and_no_cluster() {
+        let mut props = minimal();
+        let of = |props: &Props| WorkerConfig::of(Mode::Standalone, props);
+        let error = format!("{:#}", of(&props).expect_err("no file"));
+        assert!(error.contains("Missing required configuration \"offset.storage.file.filename\""), "{error}");
+        props.insert("offset.storage.file.filename".into(), "/tmp/offsets".into());
+        // Wrong values of what does not count do no harm; one of these is a setting of a topic.
+        props.extend([("session.timeout.ms", "soon"), ("status.storage.segment.bytes", "7")].map(|(k, v)| (k.into(), v.into())));
+        let config = of(&props).expect("good");
+        assert_eq!(config.standalone, Some(Standalone { offset_file: "/tmp/offsets".into() }));
+        let remarked = ["group.id", "config.storage.topic", "session.timeout.ms", "status.storage.segment.bytes"];
+        for key in remarked {
+            let expected = format!("{key} is known and without effect here: a standalone worker");
+            assert!(config.remarks.iter().any(|remark| remark.starts_with(&expected)), "{key}: {:?}", config.remarks);
+        }
+        let topics = [&config.config_topic, &config.status_topic, &config.offset_topic, &config.assignment_topic];
+        let names: std::collections::BTreeSet<_> = topics.iter().map(|topic| topic.name.as_str()).collect();
+        assert_eq!(names.len(), 4, "each topic has a name of its own: {names:?}");
+        assert_eq!(with(&[]).expect("good").standalone, None);
     }
 
     fn with(pairs: &[(&str, &str)]) -> Result<WorkerConfig> {

@@ -2,7 +2,7 @@
 
 use penstock_api::config::{Check, ConfigDef, ConfigKey, ConfigType, Default};
 
-use Checked::{Any, AnyCase, Count, Min, OneOf};
+use Checked::{Any, AnyCase, Count, Min, NotEmpty, OneOf};
 use ConfigType::{Boolean, Class, Double, Int, List, Long, Password, Short, String as Text};
 use Effect::{Client, Works};
 
@@ -42,18 +42,65 @@ enum Checked {
     AnyCase(&'static [&'static str]),
     /// A positive number, or -1.
     Count,
+    NotEmpty,
 }
 
-/// All keys without a variable part, as (definition, effect).
+/// What kind of worker a file is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// One of a cluster, which keeps its state in topics.
+    Distributed,
+    /// Alone, with its state in memory and the offsets of sources in a file.
+    Standalone,
+}
+
+/// All keys of a distributed worker without a variable part, as (definition, effect).
 pub fn keys() -> impl Iterator<Item = (ConfigKey, Effect)> {
-    WORKER.iter().chain(CLIENT).chain(OURS).map(|row| (row.key(), row.4))
+    keys_of(Mode::Distributed)
+}
+
+/// The same for either kind of worker.
+pub fn keys_of(mode: Mode) -> impl Iterator<Item = (ConfigKey, Effect)> {
+    let alone: &[Row] = if mode == Mode::Standalone { STANDALONE } else { &[] };
+    WORKER.iter().chain(CLIENT).chain(OURS).chain(alone).map(move |row| match mode {
+        Mode::Standalone if is_of_cluster(row.0) => (stand_in(row.key()), OF_CLUSTER),
+        _ => (row.key(), row.4),
+    })
 }
 
 /// The definition that checks a worker file.
 #[must_use]
-pub fn definition() -> ConfigDef {
-    ConfigDef::new(keys().map(|(key, _)| key))
+pub fn definition(mode: Mode) -> ConfigDef {
+    ConfigDef::new(keys_of(mode).map(|(key, _)| key))
 }
+
+/// Whether a key says how a worker is one of a cluster: to one that is alone it says nothing.
+#[must_use]
+pub fn is_of_cluster(key: &str) -> bool {
+    let is_offset_topic = key.starts_with("offset.storage.") && key != OFFSET_FILE;
+    is_offset_topic
+        || CLUSTER.contains(&key)
+        || ["config.storage.", "status.storage.", "inter.worker."].iter().any(|p| key.starts_with(p))
+}
+
+/// Where a standalone worker keeps the offsets of sources.
+pub const OFFSET_FILE: &str = "offset.storage.file.filename";
+
+/// What such a key does there.
+pub const OF_CLUSTER: Effect = Effect::None("a standalone worker is one of no cluster, and keeps no topics of its own");
+
+const CLUSTER: &[&str] = &[
+    "group.id",
+    "session.timeout.ms",
+    "heartbeat.interval.ms",
+    "rebalance.timeout.ms",
+    "scheduled.rebalance.max.delay.ms",
+    "worker.sync.timeout.ms",
+    "worker.unsync.backoff.ms",
+    "connect.protocol",
+    "exactly.once.source.support",
+    "penstock.assignment.topic",
+];
 
 /// Keys that begin so belong to a plugin, a client or a provider, and are checked there.
 pub const PREFIXES: &[&str] = &[
@@ -91,8 +138,17 @@ impl Row {
             OneOf(values) => Check::OneOf(texts(values)),
             AnyCase(values) => Check::OneOfIgnoreCase(texts(values)),
             Count => Check::Custom(positive_or_default),
+            NotEmpty => Check::Custom(not_empty),
         })
     }
+}
+
+/// For the rooms that ask for a key of the cluster where there is none: its name stands for what is not given.
+fn stand_in(mut key: ConfigKey) -> ConfigKey {
+    if matches!(key.default, Default::Required) {
+        key.default = Default::Value(key.name.clone());
+    }
+    key
 }
 
 fn positive_or_default(text: &str) -> Result<(), String> {
@@ -100,6 +156,10 @@ fn positive_or_default(text: &str) -> Result<(), String> {
         Ok(-1 | 1..) => Ok(()),
         _ => Err("Value must be positive, or -1 to use the broker's default".to_owned()),
     }
+}
+
+fn not_empty(text: &str) -> Result<(), String> {
+    if text.is_empty() { Err("String must be non-empty".to_owned()) } else { Ok(()) }
 }
 
 #[rustfmt::skip]
@@ -246,6 +306,11 @@ const CLIENT: &[Row] = &[
 ];
 
 #[rustfmt::skip]
+const STANDALONE: &[Row] = &[
+    Row(OFFSET_FILE, Text, REQUIRED, NotEmpty, SOURCES, "The file that holds the offsets of sources."),
+];
+
+#[rustfmt::skip]
 const OURS: &[Row] = &[
     Row("penstock.assignment.topic", Text, NULL, Any, Works, "The topic by which workers share out the work; null: config.storage.topic with -assignments behind it."),
     Row("penstock.plugin.memory.max.bytes", Long, Some("67108864"), Min(1_048_576.0), Works, "The most memory one instance of a component may hold."),
@@ -262,7 +327,7 @@ mod tests {
 
     #[test]
     fn every_default_passes_its_own_check() {
-        for value in definition().validate(&penstock_api::Props::new()) {
+        for value in definition(Mode::Distributed).validate(&penstock_api::Props::new()) {
             let required = matches!(value.name.as_str(), "bootstrap.servers" | "group.id" | "key.converter" | "value.converter")
                 || value.name.ends_with(".storage.topic");
             assert_eq!(value.errors.is_empty(), !required, "{}: {:?}", value.name, value.errors);

@@ -86,12 +86,8 @@ async fn create(State(rest): State<Rest>, headers: HeaderMap, body: CreateBody) 
 }
 
 fn target_state(text: &str) -> ApiResult<TargetState> {
-    match text.to_uppercase().as_str() {
-        "RUNNING" => Ok(TargetState::Started),
-        "PAUSED" => Ok(TargetState::Paused),
-        "STOPPED" => Ok(TargetState::Stopped),
-        _ => Err(ApiError::internal(format!("The field initial_state is {text}: choose RUNNING, PAUSED or STOPPED"))),
-    }
+    let wrong = || ApiError::internal(format!("The field initial_state is {text}: choose RUNNING, PAUSED or STOPPED"));
+    TargetState::of_request(text).ok_or_else(wrong)
 }
 
 /// Puts the name into the configuration; one that is there must be the same.

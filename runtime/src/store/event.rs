@@ -20,6 +20,19 @@ pub enum TargetState {
     Stopped,
 }
 
+impl TargetState {
+    /// By the name that a request to create a connector has for it, in any case.
+    #[must_use]
+    pub fn of_request(name: &str) -> Option<Self> {
+        match name.to_uppercase().as_str() {
+            "RUNNING" => Some(Self::Started),
+            "PAUSED" => Some(Self::Paused),
+            "STOPPED" => Some(Self::Stopped),
+            _ => None,
+        }
+    }
+}
+
 /// A record as it stands in the topic; `value: None` is a tombstone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {

@@ -6,13 +6,21 @@ use std::sync::Arc;
 
 use super::event::Record;
 use super::log::{Clients, Position};
+use super::memory::Memory;
 use crate::kafka::transactional::TRANSACTION_TIMEOUT;
 use crate::kafka::{Outgoing, TransactionError, Transactional, settings};
 
 /// Appends to topics of one partition, each call a transaction. Cheap to clone.
 #[derive(Clone)]
 pub struct LeaderLog {
-    producer: Transactional,
+    target: Target,
+}
+
+#[derive(Clone)]
+enum Target {
+    Kafka(Transactional),
+    /// Of a standalone worker, which nobody fences.
+    Memory(Memory),
 }
 
 impl Clients {
@@ -21,6 +29,9 @@ impl Clients {
     /// # Errors
     /// `Config` when this principal may not use the transactional id.
     pub async fn leader_log(&self) -> Result<LeaderLog> {
+        if let Some(memory) = &self.memory {
+            return Ok(LeaderLog { target: Target::Memory(memory.clone()) });
+        }
         let timeout_ms = TRANSACTION_TIMEOUT.as_millis().to_string();
         let id = format!("connect-cluster-{}", self.group);
         let own = [
@@ -33,7 +44,7 @@ impl Clients {
             ("request.timeout.ms", "10000"),
         ];
         let settings = settings::producer("the leader of the cluster", &self.with(&own))?;
-        Ok(LeaderLog { producer: Transactional::open(settings).await? })
+        Ok(LeaderLog { target: Target::Kafka(Transactional::open(settings).await?) })
     }
 }
 
@@ -43,6 +54,13 @@ impl LeaderLog {
     /// # Errors
     /// `Fenced`: another worker leads. `Failed`: they may be there all the same, unless the log is still open.
     pub async fn append(&self, records: Vec<(Arc<str>, Record)>) -> Result<Vec<Position>, TransactionError> {
+        let producer = match &self.target {
+            Target::Kafka(producer) => producer,
+            Target::Memory(memory) => {
+                let append = |(topic, record): (Arc<str>, Record)| memory.append(&topic, vec![record]);
+                return Ok(records.into_iter().flat_map(append).collect());
+            }
+        };
         let outgoing = |(topic, record): (Arc<str>, Record)| Outgoing {
             topic,
             partition: Some(0),
@@ -51,13 +69,16 @@ impl LeaderLog {
             headers: Vec::new(),
             timestamp: None,
         };
-        let written = self.producer.write(records.into_iter().map(outgoing).collect()).await?;
+        let written = producer.write(records.into_iter().map(outgoing).collect()).await?;
         Ok(written.into_iter().map(|at| Position { partition: at.partition, offset: at.offset }).collect())
     }
 
     /// Whether it can still append; if not, it must be opened anew.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.producer.is_open()
+        match &self.target {
+            Target::Kafka(producer) => producer.is_open(),
+            Target::Memory(_) => true,
+        }
     }
 }

@@ -13,6 +13,7 @@ use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::event::Record;
+use super::memory::{Memory, MemoryReader};
 use super::topic::{self, TopicSpec};
 use crate::config::WorkerConfig;
 use crate::kafka::{Admin, Outgoing, Producer, settings};
@@ -21,6 +22,8 @@ use crate::kafka::{Admin, Outgoing, Producer, settings};
 #[derive(Clone)]
 pub struct Clients {
     common: Props,
+    /// Where the internal topics of a standalone worker are.
+    pub(super) memory: Option<Memory>,
     /// The worker's `group.id`.
     pub group: Arc<str>,
 }
@@ -34,7 +37,13 @@ const RETRY_MAX: Duration = Duration::from_secs(10);
 /// Appends to the internal topics. One for all of a worker; cheap to clone.
 #[derive(Clone)]
 pub struct Log {
-    producer: Producer,
+    target: Target,
+}
+
+#[derive(Clone)]
+enum Target {
+    Kafka(Producer),
+    Memory(Memory),
 }
 
 /// Where an appended record stands.
@@ -46,11 +55,20 @@ pub struct Position {
 
 /// One topic from its beginning, for ever.
 pub struct Reader {
+    source: Source,
+    end_told: bool,
+}
+
+enum Source {
+    Kafka(TopicReader),
+    Memory(MemoryReader),
+}
+
+struct TopicReader {
     topic: String,
     consumer: StreamConsumer,
     /// Partitions whose end was not seen yet.
     unread: BTreeSet<i32>,
-    end_told: bool,
 }
 
 /// What a [`Reader`] comes upon.
@@ -69,7 +87,14 @@ impl Clients {
     /// The clients of this worker.
     #[must_use]
     pub fn new(worker: &WorkerConfig) -> Self {
-        Self { common: worker.clients.common.clone(), group: worker.group_id.clone() }
+        let memory = worker.standalone.as_ref().map(|_| Memory::default());
+        Self { common: worker.clients.common.clone(), memory, group: worker.group_id.clone() }
+    }
+
+    /// Whether the internal topics are this worker's alone: then it is no member of a group, either.
+    #[must_use]
+    pub fn is_standalone(&self) -> bool {
+        self.memory.is_some()
     }
 
     /// Where the brokers are, for messages.
@@ -101,6 +126,9 @@ impl Clients {
     /// # Errors
     /// `Config` when a topic is not fit; a person must act.
     pub async fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<()> {
+        if self.is_standalone() {
+            return Ok(());
+        }
         let admin = self.admin()?;
         let mut wait = RETRY_MIN;
         for topic in topics {
@@ -116,6 +144,9 @@ impl Clients {
     /// # Errors
     /// `Config` when the client settings are wrong.
     pub fn log(&self) -> Result<Log> {
+        if let Some(memory) = &self.memory {
+            return Ok(Log { target: Target::Memory(memory.clone()) });
+        }
         let timeout_ms = APPEND_TIMEOUT.as_millis().to_string();
         let own = [
             ("acks", "all"),
@@ -124,7 +155,8 @@ impl Clients {
             ("delivery.timeout.ms", timeout_ms.as_str()),
             ("request.timeout.ms", "10000"),
         ];
-        Ok(Log { producer: Producer::new(settings::producer("the internal topics", &self.with(&own))?)? })
+        let producer = Producer::new(settings::producer("the internal topics", &self.with(&own))?)?;
+        Ok(Log { target: Target::Kafka(producer) })
     }
 
     /// Opens a topic that exists, from its beginning, waiting for the broker.
@@ -132,6 +164,9 @@ impl Clients {
     /// # Errors
     /// `Config` when the client settings are wrong.
     pub async fn reader(&self, topic: &str) -> Result<Reader> {
+        if let Some(memory) = &self.memory {
+            return Ok(Reader { source: Source::Memory(memory.reader(topic)), end_told: false });
+        }
         let admin = self.admin()?;
         let mut wait = RETRY_MIN;
         let partitions = loop {
@@ -155,7 +190,7 @@ impl Clients {
             from.add_partition_offset(topic, *partition, Offset::Beginning).map_err(cannot("read a partition"))?;
         }
         consumer.assign(&from).map_err(cannot("read the internal topics"))?;
-        Ok(Reader { topic: topic.to_owned(), consumer, unread, end_told: false })
+        Ok(Reader { source: Source::Kafka(TopicReader { topic: topic.to_owned(), consumer, unread }), end_told: false })
     }
 
     /// Says what is waited for, and waits before the next attempt; passes on what waiting does not mend.
@@ -198,6 +233,10 @@ impl Log {
     /// # Errors
     /// `Retriable` when one of them was not acknowledged within 30 s; it and the others may be there nevertheless.
     pub async fn append(&self, topic: &str, records: Vec<Record>) -> Result<Vec<Position>> {
+        let producer = match &self.target {
+            Target::Kafka(producer) => producer,
+            Target::Memory(memory) => return Ok(memory.append(topic, records)),
+        };
         let topic: Arc<str> = topic.into();
         let outgoing = |record: Record| Outgoing {
             topic: topic.clone(),
@@ -208,13 +247,14 @@ impl Log {
             timestamp: None,
         };
         let records: Vec<_> = records.into_iter().map(outgoing).collect();
-        let placed = self.producer.send_all(&records).await.into_iter();
+        let placed = producer.send_all(&records).await.into_iter();
         placed.map(|ack| ack.map(|at| Position { partition: at.partition, offset: at.offset })).collect()
     }
 
     /// Ends: what is under way gets `within` to be acknowledged.
     pub async fn close(self, within: Duration) {
-        if let Err(error) = self.producer.flush(within).await {
+        let Target::Kafka(producer) = self.target else { return };
+        if let Err(error) = producer.flush(within).await {
             tracing::warn!("the last records for the internal topics were not acknowledged: {error:#}");
         }
     }
@@ -225,30 +265,56 @@ impl Reader {
     ///
     /// A record whose key is not text is logged and skipped. May be dropped while waiting.
     pub async fn next(&mut self) -> Read {
-        loop {
-            if self.unread.is_empty() && !self.end_told {
-                self.end_told = true;
-                return Read::End;
-            }
-            match self.consumer.recv().await {
-                Ok(message) => {
-                    let at = Position { partition: message.partition(), offset: message.offset() };
-                    match message.key().map(std::str::from_utf8) {
-                        Some(Ok(key)) => {
-                            return Read::Record { at, key: key.to_owned(), value: message.payload().map(<[u8]>::to_vec) };
-                        }
-                        _ => tracing::error!(topic = %self.topic, %at, "skipped a record without a readable key"),
+        if self.source.is_at_end() && !self.end_told {
+            self.end_told = true;
+            return Read::End;
+        }
+        match &mut self.source {
+            Source::Memory(reader) => reader.next().await,
+            Source::Kafka(reader) => loop {
+                if let Some(read) = reader.next().await {
+                    return read;
+                }
+                if reader.unread.is_empty() && !self.end_told {
+                    self.end_told = true;
+                    return Read::End;
+                }
+            },
+        }
+    }
+}
+
+impl Source {
+    fn is_at_end(&self) -> bool {
+        match self {
+            Source::Kafka(reader) => reader.unread.is_empty(),
+            Source::Memory(reader) => reader.is_at_end(),
+        }
+    }
+}
+
+impl TopicReader {
+    /// The next record; `None` when something else happened.
+    async fn next(&mut self) -> Option<Read> {
+        match self.consumer.recv().await {
+            Ok(message) => {
+                let at = Position { partition: message.partition(), offset: message.offset() };
+                match message.key().map(std::str::from_utf8) {
+                    Some(Ok(key)) => {
+                        return Some(Read::Record { at, key: key.to_owned(), value: message.payload().map(<[u8]>::to_vec) });
                     }
+                    _ => tracing::error!(topic = %self.topic, %at, "skipped a record without a readable key"),
                 }
-                Err(KafkaError::PartitionEOF(partition)) => {
-                    self.unread.remove(&partition);
-                }
-                Err(error) => {
-                    tracing::warn!(topic = %self.topic, "reading an internal topic: {error}; trying again");
-                    tokio::time::sleep(RETRY_MIN).await;
-                }
+            }
+            Err(KafkaError::PartitionEOF(partition)) => {
+                self.unread.remove(&partition);
+            }
+            Err(error) => {
+                tracing::warn!(topic = %self.topic, "reading an internal topic: {error}; trying again");
+                tokio::time::sleep(RETRY_MIN).await;
             }
         }
+        None
     }
 }
 

@@ -1,6 +1,7 @@
 //! Connect's internal topics: compacted logs, what their records say, and the state they add up to.
 
 pub mod log;
+mod memory;
 pub mod topic;
 pub mod json;
 pub mod event;
