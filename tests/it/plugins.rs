@@ -377,6 +377,19 @@ async fn loops_and_sleeps_end_at_the_deadline_and_others_go_on() {
 }
 
 #[tokio::test]
+async fn a_good_row_that_needs_more_than_its_share_of_the_deadline_has_it() {
+    // The poison breaks the batch up; the slow row needs more than a fortieth of the deadline, or a tenth.
+    let host = host_with(&["hostile"], |config| config.call_deadline = Duration::from_secs(2));
+    let mut values = vec!["{}"; 40];
+    values[7] = POISON;
+    values[31] = r#"{"slow":"yes"}"#;
+    let outcome = host.run("TrapOnPoisonAndDawdle", &values).await.unwrap();
+    assert!(outcome[7].starts_with("failed: ") && outcome[7].contains("cannot stand poison"), "{outcome:?}");
+    assert_eq!(outcome[31], r#"{"slow":"yes","marked":"yes"}"#);
+    assert_eq!(outcome.iter().filter(|outcome| outcome.starts_with("failed")).count(), 1, "{outcome:?}");
+}
+
+#[tokio::test]
 async fn endless_trouble_is_bounded() {
     let host = host_with(&["hostile"], |config| config.call_deadline = Duration::from_millis(100));
     let values = vec![POISON; 200];

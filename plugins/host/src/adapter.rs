@@ -2,7 +2,9 @@
 //!
 //! After a trap nothing of the call remains. A fresh instance gets the first half of the rows, then the second, and so on
 //! down, until the rows that do it stand alone; these fail with the guest's message and the others pass. A smaller batch
-//! gets a share of the deadline, and all of it together at most [`DEADLINES_MAX`] deadlines: rows not reached by then fail too.
+//! gets a share of the deadline; a row that stands alone and was stopped for lack of time has the whole of it once more, so that a
+//! busy machine does not make good rows fail. All of it together takes at most [`DEADLINES_MAX`] deadlines: rows not reached by then
+//! fail too.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,9 +19,17 @@ use crate::guest_log::Owner;
 use crate::instance::{Answer, Instance, Loaded};
 
 /// How many deadlines a batch may take that makes the guest trap or loop.
-const DEADLINES_MAX: u32 = 4;
+const DEADLINES_MAX: u32 = 6;
 /// A retried part of a batch gets its share of the deadline, but at least this part of it.
 const DEADLINE_SHARE_MIN: u32 = 10;
+
+/// Rows of a batch that the guest gets in one call.
+struct Part {
+    /// Of the live rows.
+    rows: Range<usize>,
+    /// Not only their share of the deadline.
+    has_all_the_time: bool,
+}
 
 /// One use of a class by one task.
 pub(crate) struct Guest {
@@ -94,8 +104,8 @@ impl Guest {
         // What stopped calls have cost, each at most its share, so that a machine that is short of time does not count twice.
         let mut spent = Duration::ZERO;
         // Parts still to be done, the first one last. At most one for each halving.
-        let mut parts: Vec<Range<usize>> = std::iter::once(0..live.len()).collect();
-        while let Some(part) = parts.pop() {
+        let mut parts = vec![Part { rows: 0..live.len(), has_all_the_time: true }];
+        while let Some(Part { rows: part, has_all_the_time }) = parts.pop() {
             let rows = &live[part.clone()];
             if part.len() < live.len() && spent > deadline * DEADLINES_MAX {
                 let message =
@@ -104,7 +114,7 @@ impl Guest {
                 continue;
             }
             let instance = self.instance().await?;
-            let allowed = share(deadline, part.len(), live.len());
+            let allowed = if has_all_the_time { deadline } else { share(deadline, part.len(), live.len()) };
             let started = Instant::now();
             let (call, answer) = instance.work(std::mem::take(batch), rows, allowed).await;
             match answer {
@@ -117,12 +127,14 @@ impl Guest {
                         rows.len()
                     ));
                     self.instance = None;
-                    if part.len() == 1 {
-                        fail(batch, rows, &stopped.0, stop);
-                    } else {
+                    if part.len() > 1 {
                         let middle = part.start + part.len() / 2;
-                        parts.push(middle..part.end);
-                        parts.push(part.start..middle);
+                        parts.push(Part { rows: middle..part.end, has_all_the_time: false });
+                        parts.push(Part { rows: part.start..middle, has_all_the_time: false });
+                    } else if stopped.was_cut_short {
+                        parts.push(Part { rows: part, has_all_the_time: true });
+                    } else {
+                        fail(batch, rows, &stopped.why, stop);
                     }
                 }
             }

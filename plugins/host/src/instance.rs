@@ -49,11 +49,15 @@ enum Exports {
 
 /// A guest did not return: it trapped, took too long, or misused the contract. For people.
 #[derive(Debug)]
-pub(crate) struct Stopped(pub String);
+pub(crate) struct Stopped {
+    pub(crate) why: String,
+    /// It had only a part of the deadline, and might have ended within the whole.
+    pub(crate) was_cut_short: bool,
+}
 
 impl fmt::Display for Stopped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.why)
     }
 }
 
@@ -79,7 +83,7 @@ impl Loaded {
         store.set_epoch_deadline(1);
         let instance = bounded(&engine.running(), deadline, self.pre.instantiate_async(&mut store)).await;
         let instance = instance.map_err(|failure| explain(failure, &store, deadline))?;
-        let exported = |e: wasmtime::Error| Stopped(format!("it lacks an export: {e:#}"));
+        let exported = |e: wasmtime::Error| Stopped { why: format!("it lacks an export: {e:#}"), was_cut_short: false };
         let common = Common::new(&mut store, &instance).map_err(exported)?;
         let exports = match self.kind {
             Kind::Transforms => Exports::Transforms(Transforms::new(&mut store, &instance).map_err(exported)?),
@@ -194,8 +198,9 @@ async fn bounded<T>(
 /// What happened and what to do, with the guest's last words and the file it came from.
 fn explain(failure: Failure, store: &Store<State>, deadline: Duration) -> Stopped {
     let state = store.data();
+    let was_cut_short = matches!(failure, Failure::TooLate) && deadline < state.call_deadline;
     let why = match failure {
-        Failure::TooLate if deadline < state.call_deadline => {
+        Failure::TooLate if was_cut_short => {
             let (had, all) = (deadline.as_millis(), state.call_deadline.as_millis());
             format!(
                 "did not return within {had} ms, which is the share of so few records in penstock.plugin.call.timeout.ms ({all})"
@@ -213,7 +218,7 @@ fn explain(failure: Failure, store: &Store<State>, deadline: Duration) -> Stoppe
     if !file.is_empty() {
         told.push_str(&format!(" ({file})"));
     }
-    Stopped(told)
+    Stopped { why: told, was_cut_short }
 }
 
 fn why_it_trapped(error: &wasmtime::Error, state: &State) -> String {

@@ -49,6 +49,14 @@ fn sleep_on_poison(batch: &Batch<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Traps on poison, and takes its time for a row with the text field `slow`, as good as any.
+fn trap_on_poison_and_dawdle(batch: &Batch<'_>) -> Result<()> {
+    if batch.texts(Part::Value, "slow").iter().any(|slow| slow.is_some()) {
+        std::thread::sleep(std::time::Duration::from_millis(300));
+    }
+    trap_on_poison(batch)
+}
+
 fn hog_on_poison(batch: &Batch<'_>) -> Result<()> {
     mark(batch);
     let mut hoard: Vec<Vec<u8>> = Vec::new();
@@ -143,6 +151,7 @@ fn classes() -> Vec<TransformClass> {
     };
     let mut classes = vec![
         hostile("TrapOnPoison", trap_on_poison),
+        hostile("TrapOnPoisonAndDawdle", trap_on_poison_and_dawdle),
         hostile("LoopOnPoison", loop_on_poison),
         hostile("SleepOnPoison", sleep_on_poison),
         hostile("HogOnPoison", hog_on_poison),
