@@ -120,6 +120,12 @@ async fn every_metric_of_the_table_is_served_and_says_what_happened() -> Result<
     configuration.insert("topics".into(), topic.clone());
     connect.create(&name, &configuration).await?;
     connect.wait_running(&name, 2).await?;
+    // Before it has a partition each, one task may read for both, and count another tenth.
+    wait_until("each task to have a partition", LIMIT, async || {
+        let page = Page::of(connect).await?;
+        Ok(page.samples(Metric::PartitionCount).filter(|sample| sample.is_of(&name) && sample.value == 1.0).count() == 2)
+    })
+    .await?;
     let values = (0..100).map(|n| format!(r#"{{"n":{n},"email":"a@b.c"}}"#)).chain(["{".to_owned()]);
     // Half of them to each task: each reports every tenth of its own.
     let record =

@@ -10,9 +10,16 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 
-/// The root of the source tree.
+/// The root of the source tree: the one that the process was started in, since clones share one build, in which the path of the clone
+/// that compiled it would stand.
 pub fn tree() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in a folder of the tree")
+    static TREE: OnceLock<PathBuf> = OnceLock::new();
+    TREE.get_or_init(|| {
+        let started_in = std::env::current_dir().expect("a process is in a folder");
+        let mut folders = started_in.ancestors();
+        let tree = folders.find(|folder| folder.join("tests/ground/setup.sh").is_file());
+        tree.unwrap_or_else(|| panic!("{} is not in a clone of Penstock: start this there", started_in.display())).to_owned()
+    })
 }
 
 /// Cargo's target folder: that of the running executable, whatever it was set to.

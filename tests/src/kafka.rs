@@ -218,6 +218,8 @@ fn node_properties(bootstrap: &str, controller_port: u16, log_dir: &str) -> BTre
         ("share.coordinator.state.topic.min.isr", "1".into()),
         ("share.coordinator.state.topic.num.partitions", "1".into()),
         ("group.initial.rebalance.delay.ms", "0".into()),
+        // Records with a fixed time in them grow older than any limit; a broker deletes such half a minute after its start.
+        ("log.retention.ms", "-1".into()),
     ]
     .map(|(key, value): (&str, String)| (key.to_owned(), value))
     .into()
