@@ -283,10 +283,11 @@ const CONNECT_DEFAULTS: &[(&[Kind], &str, &str)] = &[
     (P, "delivery.timeout.ms", "2147483647"),
 ];
 
-/// What is ours to choose: how far librdkafka reads ahead (bytes of all partitions together), and how soon it goes on once
+/// What is ours to choose: how far librdkafka reads ahead (bytes and records of all partitions together), and how soon it goes on once
 /// there is room; by its own defaults a fast sink waits a second each time the queue was full.
 const OUR_DEFAULTS: &[(&[Kind], &str, &str)] = &[
-    (C, "queued.max.messages.kbytes", "16384"),
+    (C, "queued.max.messages.kbytes", "8192"),
+    (C, "queued.min.messages", "30000"),
     (C, "fetch.queue.backoff.ms", "5"),
     // Java's default, range and cooperative-sticky, means range to a group of equals, which stops all tasks at each change.
     (C, "partition.assignment.strategy", "cooperative-sticky"),
