@@ -58,7 +58,7 @@ struct Choice {
     #[arg(long, value_enum, value_delimiter = ',')]
     systems: Vec<System>,
     /// How often a worker drains the topic
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 3)]
     runs: u32,
     /// Class of the component that passes records on as they are
     #[arg(long, default_value = cases::IDENTITY_COMPONENT)]

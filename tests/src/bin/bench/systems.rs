@@ -107,7 +107,8 @@ impl Bench<'_> {
         for run in 1..=self.choice.runs {
             runs.push(self.run(case, system, run, &rival).await.with_context(|| format!("run {run}"))?);
         }
-        Ok(Measured { runs, first_answer: Some(rival.first_answer()), idle_rss_mb: Some(idle_rss_mb) })
+        let has_components = case.needs_component();
+        Ok(Measured { runs, first_answer: Some(rival.first_answer()), idle_rss_mb: Some(idle_rss_mb), has_components })
     }
 
     async fn start(&self, case: Case, system: System) -> Result<Rival> {
@@ -139,10 +140,15 @@ impl Bench<'_> {
         connect.create(&name, &config).await?;
         let records_per_s = self.until_drained(&name, topic, records, connect).await?;
         let after = rival.usage()?;
+        let transform_ns_per_record = match system {
+            System::Penstock => Some(transform_seconds(connect, &name).await? * 1e9 / records as f64),
+            _ => None,
+        };
         connect.delete(&format!("/connectors/{name}")).await?.ok()?;
         let cpu_us_per_record = (after.cpu - before.cpu).as_secs_f64() * 1e6 / records as f64;
         let rss_peak_mb = after.rss_peak_mb();
-        Ok(Run { case: case.name(), system: system.name(), run, records, cpu_us_per_record, records_per_s, rss_peak_mb })
+        let (case, system) = (case.name(), system.name());
+        Ok(Run { case, system, run, records, cpu_us_per_record, records_per_s, rss_peak_mb, transform_ns_per_record })
     }
 
     fn connector(&self, case: Case, system: System) -> Result<Config> {
@@ -206,10 +212,25 @@ impl Bench<'_> {
                 cpu_us_per_record: taken.cpu_s * 1e6 / records as f64,
                 records_per_s: records as f64 / taken.seconds,
                 rss_peak_mb: taken.rss_peak_mb,
+                transform_ns_per_record: None,
             });
         }
-        Ok(Measured { runs, first_answer: None, idle_rss_mb: None })
+        Ok(Measured { runs, first_answer: None, idle_rss_mb: None, has_components: false })
     }
+}
+
+/// What the transforms of a connector have taken, by the worker's metrics.
+async fn transform_seconds(connect: &Connect, connector: &str) -> Result<f64> {
+    let page = connect.get("/metrics").await?.body;
+    let sums = page.as_str().context("the metrics are a text")?.lines().filter_map(|line| line.rsplit_once(' '));
+    let is_ours = |labels: &str| {
+        labels.starts_with("penstock_task_stage_duration_seconds_sum{")
+            && labels.contains(&format!("connector=\"{connector}\""))
+            && labels.contains("stage=\"transform\"")
+    };
+    let sums: Vec<f64> = sums.filter(|(labels, _)| is_ours(labels)).map(|(_, sum)| sum.parse()).collect::<Result<_, _>>()?;
+    ensure!(!sums.is_empty(), "the worker has no duration of the stage transform for {connector}");
+    Ok(sums.iter().sum())
 }
 
 /// Asks a group's offsets again and again over one connection.
