@@ -6,9 +6,13 @@ import base64
 import datetime
 import decimal
 import json
+import signal
 import sys
 
 import snowflake.connector
+
+# A Ctrl-C in the terminal is for whoever started this; it ends with its input.
+signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def plain(value):

@@ -40,6 +40,8 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads can be started");
     let outcome = runtime.block_on(async {
         tokio::select! {
+            // First, so that a Ctrl-C that it waits for is its own.
+            biased;
             outcome = run(&arguments) => outcome,
             _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted: everything that was started has been stopped")),
         }
@@ -90,8 +92,8 @@ async fn run(arguments: &Arguments) -> Result<bool> {
         "demo: lost={lost} duplicated={duplicated} rows={rows} dead_letters={dead} seconds={seconds:.1} worker_rss_mb={rss_mb:.0}"
     );
     if arguments.keep {
-        // Ctrl-C ends the waiting, and with it everything.
-        std::future::pending::<()>().await;
+        tokio::signal::ctrl_c().await.context("wait for Ctrl-C")?;
+        println!("\nStopping all of it.");
     }
     Ok(lost == 0 && duplicated == 0)
 }
