@@ -88,14 +88,34 @@ fn initial(rust_log: Option<&str>) -> BTreeMap<String, Logger> {
 }
 
 impl Loggers {
+    /// Loggers that nothing is logged by, for herders that are tested alone.
+    #[must_use]
+    pub fn detached() -> Self {
+        Self::new(initial(None), |_| {})
+    }
+
     fn new(loggers: BTreeMap<String, Logger>, apply: impl Fn(Targets) + Send + 'static) -> Self {
         Self { state: Arc::new(Mutex::new(State { loggers, apply: Box::new(apply) })) }
     }
 
-    /// All loggers with a level of their own.
+    /// All loggers with a level of their own; as in Connect without those that are off.
     #[must_use]
     pub fn all(&self) -> BTreeMap<String, Logger> {
-        self.lock().loggers.clone()
+        let mut loggers = self.lock().loggers.clone();
+        loggers.retain(|_, logger| logger.level != "OFF");
+        loggers
+    }
+
+    /// One logger of [`all`](Self::all). `root` may be written in any case.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Logger> {
+        self.lock().loggers.get(canonical(name)).cloned()
+    }
+
+    /// Whether there is such a level.
+    #[must_use]
+    pub fn is_level(level: &str) -> bool {
+        filter_of(&level.to_uppercase()).is_some()
     }
 
     /// Sets the level of a logger and of all below it; answers the names of those that had another.
@@ -107,6 +127,7 @@ impl Loggers {
         if filter_of(&level).is_none() {
             return Err(SetLevelError::UnknownLevel);
         }
+        let name = canonical(name);
         let mut state = self.lock();
         if !state.loggers.contains_key(name) && state.loggers.len() >= LOGGERS_MAX {
             return Err(SetLevelError::TooMany);
@@ -134,6 +155,10 @@ impl Loggers {
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn canonical(name: &str) -> &str {
+    if name.eq_ignore_ascii_case(ROOT) { ROOT } else { name }
 }
 
 /// The level that a logger without one of its own has from those above it.
@@ -190,7 +215,9 @@ mod tests {
         assert_eq!(loggers.set("penstock", "trace"), Ok(vec!["penstock".into(), "penstock.task".into()]));
         assert_eq!(loggers.all()["penstock.task"].level, "TRACE");
         assert_eq!(loggers.all()[ROOT], Logger { level: "WARN".into(), last_modified: None });
-        assert_eq!(loggers.set(ROOT, "OFF").map(|all| all.len()), Ok(loggers.all().len()));
+        assert_eq!(loggers.get("Root"), loggers.get(ROOT));
+        assert_eq!(loggers.set("ROOT", "OFF").map(|all| all.is_empty()), Ok(false));
+        assert!(loggers.all().is_empty(), "what is off is not listed");
     }
 
     #[test]

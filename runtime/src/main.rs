@@ -31,7 +31,8 @@ enum Command {
     /// environment, which wins: PENSTOCK_WORKER_GROUP_ID is group.id; in a name `_` is a dot, `__` a dash, `___` an underscore.
     ///
     /// Keys of Penstock's own: penstock.plugin.memory.max.bytes (64 MiB), penstock.plugin.call.timeout.ms (1000),
-    /// penstock.plugin.cache.dir, penstock.log.format (text, json), penstock.worker.threads.
+    /// penstock.plugin.cache.dir, penstock.log.format (text, json), penstock.worker.threads,
+    /// penstock.rest.jaas.config.
     ///
     /// Log levels: RUST_LOG, e.g. `info,penstock::task=debug`; later over REST at /admin/loggers.
     ///

@@ -13,11 +13,12 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::cluster::{Herder, Setup};
-use crate::config::{ConverterChoice, Listener, WorkerConfig};
+use crate::config::{ConverterChoice, Listener, Scheme, TlsConfig, WorkerConfig};
 use crate::fill::{self, Connector};
 use crate::kafka::admin::Admin;
 use crate::kafka::settings;
 use crate::logging::Loggers;
+use crate::rest::tls::{self, TlsListener};
 use crate::rest::{self, Paths, Rest};
 
 /// How long requests under way may take to end when the worker stops.
@@ -48,9 +49,11 @@ pub async fn run(
     let sockets = Sockets::open(&worker).await?;
     let worker_id = sockets.worker_id(&worker);
 
-    let setup = Setup { is_filled_later: true, ..Setup::new(worker.clone(), registry.clone(), &worker_id) };
+    let mut setup = Setup { is_filled_later: true, ..Setup::new(worker.clone(), registry.clone(), &worker_id) };
+    setup.loggers = loggers.clone();
     let (herder, mut herding) = setup.start();
-    let rest = Rest { herder: herder.clone(), registry, worker, loggers, cluster_id: Arc::new(OnceLock::new()) };
+    let scheme = worker.rest.advertised_scheme;
+    let rest = Rest { herder: herder.clone(), registry, worker, loggers, cluster_id: Arc::new(OnceLock::new()), scheme };
     let announced = tokio::spawn(announce(rest.clone(), worker_id));
     let server = Server::start(sockets, &rest);
 
@@ -99,39 +102,49 @@ fn check_converters(worker: &WorkerConfig, registry: &Registry) -> Result<()> {
 
 /// Open sockets, before anything is served: the port that was given by the system is part of the worker's name.
 struct Sockets {
-    public: Vec<TcpListener>,
+    public: Vec<Socket>,
     /// `None`: `/admin` is served with everything else.
-    admin: Option<Vec<TcpListener>>,
+    admin: Option<Vec<Socket>>,
+}
+
+struct Socket {
+    tcp: TcpListener,
+    /// `None`: http.
+    tls: Option<Arc<rustls::ServerConfig>>,
 }
 
 impl Sockets {
     async fn open(worker: &WorkerConfig) -> Result<Self> {
-        let public = listen("listeners", &worker.rest.listeners).await?;
+        let public = listen("listeners", &worker.rest.listeners, worker.rest.tls.as_ref()).await?;
         let admin = match &worker.rest.admin_listeners {
             None => None,
-            Some(listeners) => Some(listen("admin.listeners", listeners).await?),
+            Some(listeners) => Some(listen("admin.listeners", listeners, worker.rest.admin_tls.as_ref()).await?),
         };
         Ok(Self { public, admin })
     }
 
     /// `host:port` by which others reach this worker.
     fn worker_id(&self, worker: &WorkerConfig) -> String {
-        let configured = worker.rest.listeners.first().and_then(|l| l.host.clone());
-        let host = worker.rest.advertised_host.clone().or(configured).unwrap_or_else(own_address);
-        let bound = self.public.first().and_then(|socket| socket.local_addr().ok()).map_or(0, |address| address.port());
-        let port = worker.rest.advertised_port.unwrap_or(bound);
+        let rest = &worker.rest;
+        let configured = rest.advertised().and_then(|l| l.host.clone());
+        let host = rest.advertised_host.clone().or(configured).unwrap_or_else(own_address);
+        let at = rest.listeners.iter().position(|listener| listener.scheme == rest.advertised_scheme).unwrap_or(0);
+        let bound = self.public.get(at).and_then(|socket| socket.tcp.local_addr().ok()).map_or(0, |address| address.port());
+        let port = rest.advertised_port.unwrap_or(bound);
         if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
 }
 
-async fn listen(key: &str, listeners: &[Listener]) -> Result<Vec<TcpListener>> {
+async fn listen(key: &str, listeners: &[Listener], tls: Option<&TlsConfig>) -> Result<Vec<Socket>> {
+    let tls =
+        tls.map(tls::server_config).transpose().with_context(|| format!("serve https, as `{key}` of the worker file asks"))?;
     let mut sockets = Vec::new();
     for listener in listeners {
         let (host, port) = listener.bind_address();
-        let socket = TcpListener::bind((host, port)).await;
-        sockets.push(
-            socket.with_context(|| format!("listen on {host}:{port}: choose another address in `{key}` of the worker file"))?,
-        );
+        let tcp = TcpListener::bind((host, port)).await;
+        let tcp =
+            tcp.with_context(|| format!("listen on {host}:{port}: choose another address in `{key}` of the worker file"))?;
+        sockets.push(Socket { tcp, tls: tls.clone().filter(|_| listener.scheme == Scheme::Https) });
     }
     Ok(sockets)
 }
@@ -172,16 +185,22 @@ impl Server {
     }
 }
 
-async fn serve(socket: TcpListener, rest: Rest, paths: Paths, mut stopped: watch::Receiver<bool>) {
+async fn serve(socket: Socket, rest: Rest, paths: Paths, mut stopped: watch::Receiver<bool>) {
     let stop = async move {
         let _sender_is_gone = stopped.wait_for(|stop| *stop).await.is_err();
     };
-    let socket = socket.tap_io(|stream| {
+    let scheme = if socket.tls.is_some() { Scheme::Https } else { Scheme::Http };
+    let router = rest::router(Rest { scheme, ..rest }, paths);
+    let tcp = socket.tcp.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "could not set TCP_NODELAY");
         }
     });
-    if let Err(error) = axum::serve(socket, rest::router(rest, paths)).with_graceful_shutdown(stop).await {
+    let ended = match socket.tls {
+        None => axum::serve(tcp, router).with_graceful_shutdown(stop).await,
+        Some(config) => axum::serve(TlsListener::new(tcp, config), router).with_graceful_shutdown(stop).await,
+    };
+    if let Err(error) = ended {
         tracing::error!(%error, "REST is not served any more");
     }
 }
@@ -196,7 +215,7 @@ async fn announce(rest: Rest, worker_id: String) {
         Some(_) => "standalone".to_owned(),
         None => format!("group {}", rest.worker.group_id),
     };
-    println!("penstock {version} ready: http://{worker_id} (Kafka cluster {cluster_id}, {group})");
+    println!("penstock {version} ready: {}://{worker_id} (Kafka cluster {cluster_id}, {group})", rest.scheme.name());
     tracing::info!(version, worker_id, cluster_id, group, "ready");
 }
 

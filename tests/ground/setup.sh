@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Installs what the tests, the demo and the benchmarks run against, once: a Kafka broker, Java Connect, a Schema Registry,
-# a Snowflake stand-in, and the compiler for guests. Everything comes from public package registries.
+# a Snowflake stand-in, a fuzzer of REST APIs, and the compiler for guests. Everything comes from public package registries.
 #
 #   setup.sh                 all parts
-#   setup.sh kafka wasm ...  some of: build kafka connect avro-converter blackhole-java registry snowflake wasm
+#   setup.sh kafka wasm ...  some of: build kafka connect avro-converter blackhole-java registry snowflake schemathesis wasm
 #
 # Parts go to $PENSTOCK_GROUND (default ~/.cache/penstock/ground), one folder each. A part holds a stamp, the digest of what it was
 # made from (its pom, its requirements, its sources): nothing is done while the stamp fits, and a changed pom installs anew.
@@ -13,7 +13,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ground=${PENSTOCK_GROUND:-$HOME/.cache/penstock/ground}
 fetch_timeout_s=${PENSTOCK_FETCH_TIMEOUT_S:-900}
-all_parts=(build kafka connect avro-converter blackhole-java registry snowflake wasm)
+all_parts=(build kafka connect avro-converter blackhole-java registry snowflake schemathesis wasm)
 
 main() {
   local parts=("$@")
@@ -61,6 +61,7 @@ stamp() {
     blackhole-java) cat "$here/maven/connect.xml" "$here"/java/*.java ;;
     registry) echo "$registry_artifact" ;;
     snowflake) cat "$here/python/requirements.txt" ;;
+    schemathesis) cat "$here/python/schemathesis.txt" ;;
     wasm) echo "target wasm32-wasip2, ${PENSTOCK_WASM:-any way}" ;;
   esac | sha256sum | cut -d' ' -f1
 }
@@ -74,6 +75,7 @@ describe() {
     blackhole-java) echo "the benchmark's sink for Java Connect, compiled with javac" ;;
     registry) echo "Apicurio's Schema Registry from Maven Central (109 MB)" ;;
     snowflake) echo "fakesnow and Snowflake's Python connector from PyPI, in a virtual environment" ;;
+    schemathesis) echo "Schemathesis from PyPI, in a virtual environment" ;;
     wasm) echo "a compiler for the wasm32-wasip2 target" ;;
   esac
 }
@@ -115,7 +117,7 @@ install_blackhole_java() {
   rm -rf "$fresh" && mkdir -p "$fresh/classes/META-INF/services" "$fresh/plugins/blackhole"
   logged "compile the Java sink" "look at the compiler's message" \
     javac --release 17 -cp "$ground/connect/lib/*" -d "$fresh/classes" "$here"/java/*.java
-  echo penstock.bench.BlackholeSink >"$fresh/classes/META-INF/services/org.apache.kafka.connect.sink.SinkConnector"
+  printf '%s\n' penstock.bench.BlackholeSink penstock.BlackholeSinkConnector >"$fresh/classes/META-INF/services/org.apache.kafka.connect.sink.SinkConnector"
   logged "pack the Java sink" "look at the message of jar" \
     jar --create --file "$fresh/plugins/blackhole/blackhole.jar" -C "$fresh/classes" .
   replace "$fresh" "$1"
@@ -132,30 +134,9 @@ install_registry() {
   replace "$fresh" "$1"
 }
 
-# A virtual environment holds its own path, so it is made where it will stay.
-install_snowflake() {
-  local python
-  python=$(python_for_fakesnow)
-  rm -rf "$1"
-  if ! "$python" -m venv "$1" >>"$log" 2>&1; then
-    rm -rf "$1"
-    apt_install python3-venv
-    logged "make a virtual environment" "install Python's venv module" "$python" -m venv "$1"
-  fi
-  logged "install fakesnow" "check the network to PyPI, or pip's index setting (pip config list)" \
-    timeout "$fetch_timeout_s" "$1/bin/pip" install --quiet -r "$here/python/requirements.txt"
-}
+install_snowflake() { virtual_environment "$1" requirements.txt fakesnow; }
 
-python_for_fakesnow() {
-  local python
-  for python in python3 python3.11 python3.12 python3.13 python3.10; do
-    if "$python" -c 'import sys; sys.exit(not ((3, 10) <= sys.version_info < (3, 14)))' 2>/dev/null; then
-      echo "$python"
-      return
-    fi
-  done
-  fail "fakesnow needs Python 3.10 to 3.13" "install one, such as Debian's python3"
-}
+install_schemathesis() { virtual_environment "$1" schemathesis.txt schemathesis; }
 
 # Two ways; the way that worked is remembered in the file \`way\` for plugins/guest/build.sh.
 install_wasm() {
@@ -177,6 +158,31 @@ with_rustup() {
 }
 
 # ---- tools ------------------------------------------------------------------------------------------------------------
+
+# A virtual environment holds its own path, so it is made where it will stay.
+virtual_environment() {
+  local dir=$1 requirements=$2 what=$3 python
+  python=$(usable_python "$what")
+  rm -rf "$dir"
+  if ! "$python" -m venv "$dir" >>"$log" 2>&1; then
+    rm -rf "$dir"
+    apt_install python3-venv
+    logged "make a virtual environment" "install Python's venv module" "$python" -m venv "$dir"
+  fi
+  logged "install $what" "check the network to PyPI, or pip's index setting (pip config list)" \
+    timeout "$fetch_timeout_s" "$dir/bin/pip" install --quiet -r "$here/python/$requirements"
+}
+
+usable_python() {
+  local python
+  for python in python3 python3.11 python3.12 python3.13 python3.10; do
+    if "$python" -c 'import sys; sys.exit(not ((3, 10) <= sys.version_info < (3, 14)))' 2>/dev/null; then
+      echo "$python"
+      return
+    fi
+  done
+  fail "$1 needs Python 3.10 to 3.13" "install one, such as Debian's python3"
+}
 
 # The jars of a pom and all they need at run time, in DIR/lib.
 jars() {

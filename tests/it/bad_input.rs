@@ -47,7 +47,7 @@ async fn bad_worker_files() -> Result<()> {
             &["Invalid value soon for configuration offset.flush.interval.ms: Not a number of type LONG"],
         ),
         ("status.storage.partitions", "0", 2, &["status.storage.partitions", "positive"]),
-        ("listeners", "https://:8443", 2, &["configuration listeners", "https is not served yet"]),
+        ("listeners", "https://:8443", 2, &["an https listener needs a key: set ssl.keystore.location to"]),
         ("listeners", &taken_url, 1, &["`listeners`", "choose another address"]),
         (
             "connector.client.config.override.policy",

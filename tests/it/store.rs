@@ -9,6 +9,8 @@ use penstock::cluster::starter::{Description, Launch, StartedTask, Starter};
 use penstock::cluster::view::{ConnectorType, State, TargetState};
 use penstock::cluster::{Herder, HerderError, Herding, Setup};
 use penstock::config::WorkerConfig;
+use penstock::kafka::{Admin, settings};
+use penstock::logging::Loggers;
 use penstock::task::{Event, TaskEvent};
 use penstock_api::{Props, Registry, async_trait};
 use penstock_tests::java::JavaConnect;
@@ -201,6 +203,36 @@ async fn a_restart_resumes_what_was_recorded() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn logger_levels_of_the_cluster_hold_until_a_worker_starts_anew() -> Result<()> {
+    let kafka = Kafka::shared().await?;
+    let props = worker(kafka, &unique("loggers"), &[]);
+    let start = || -> Result<(Loggers, Herder, Herding)> {
+        let config = Arc::new(WorkerConfig::new(&props)?);
+        let mut setup = Setup::new(config, Arc::new(Registry::new()), "127.0.0.1:1");
+        (setup.starter, setup.loggers) = (Arc::new(Idle), Loggers::detached());
+        let loggers = setup.loggers.clone();
+        let (herder, herding) = setup.start();
+        Ok((loggers, herder, herding))
+    };
+    let (loggers, herder, herding) = start()?;
+    herder.set_logger_level("a.b", "TRACE").await?;
+    ensure!(loggers.get("a.b").is_some_and(|logger| logger.level == "TRACE"));
+    let written = kafka.read(&props["config.storage.topic"]).await?;
+    let last = written.last().map(|m| (m.key.clone().unwrap_or_default(), m.text()));
+    ensure!(last == Some((b"logger-cluster-a.b".to_vec(), r#"{"level":"TRACE"}"#.into())), "{last:?}");
+    // As another worker would write it.
+    kafka.produce(&props["config.storage.topic"], [record("logger-cluster-c", Some(r#"{"level":"WARN"}"#))]).await?;
+    let heard = async || Ok(loggers.get("c").is_some_and(|logger| logger.level == "WARN"));
+    wait_until("the level to be heard of", SOON, heard).await?;
+    herding.stop().await?;
+    let (loggers, herder, herding) = start()?;
+    ready(&herder).await?;
+    ensure!(loggers.get("a.b").is_none() && loggers.get("c").is_none(), "what was said to others is past");
+    herding.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn topics_that_would_lose_data_are_refused_with_javas_words() -> Result<()> {
     let kafka = Kafka::shared().await?;
     let group = unique("unfit");
@@ -229,6 +261,78 @@ async fn topics_that_would_lose_data_are_refused_with_javas_words() -> Result<()
         "Topic '{deleting}' supplied via the 'status.storage.topic' property is required to have 'cleanup.policy=compact'"
     );
     ensure!(error.starts_with(&begins) && error.contains("found the topic currently has 'cleanup.policy=delete'"), "{error}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_are_made_as_the_worker_file_says() -> Result<()> {
+    let kafka = Kafka::shared().await?;
+    let more = [
+        ("offset.storage.partitions", "-1"),
+        ("status.storage.partitions", "3"),
+        ("config.storage.replication.factor", "-1"),
+        ("status.storage.segment.bytes", "1048576"),
+        ("offset.storage.min.insync.replicas", "1"),
+        // Whatever is asked for: data would be lost.
+        ("config.storage.cleanup.policy", "delete"),
+    ];
+    let props = worker(kafka, &unique("settings"), &more);
+    let (herder, herding) = start(&props, "127.0.0.1:1")?;
+    ready(&herder).await?;
+    herding.stop().await?;
+    let brokers = BTreeMap::from([("bootstrap.servers".to_owned(), kafka.bootstrap().to_owned())]);
+    let admin = Admin::new(settings::admin("test", &brokers)?)?;
+    for (kind, partitions) in [("config", 1), ("offset", 1), ("status", 3)] {
+        let topic = &props[&format!("{kind}.storage.topic")];
+        ensure!(admin.partitions(topic).await? == Some(partitions), "{topic}");
+        let configs = admin.topic_configs(topic).await?;
+        ensure!(configs["cleanup.policy"] == "compact", "{topic}: {configs:?}");
+        ensure!((configs["segment.bytes"] == "1048576") == (kind == "status"), "{topic}: {configs:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_compaction_leaves_is_read_in_every_order() -> Result<()> {
+    let kafka = Kafka::shared().await?;
+    let props = worker(kafka, &unique("compacted"), &[]);
+    let (herder, herding) = start(&props, "127.0.0.1:1")?;
+    ready(&herder).await?;
+    herding.stop().await?;
+    let properties = |name: &str| serde_json::json!({"properties": sink(name, "1")}).to_string();
+    let task = |name: &str| serde_json::json!({"properties": {"task.class": "x", "name": name}}).to_string();
+    let (one, state) = (r#"{"tasks":1}"#, |state: &str| serde_json::json!({"state": state, "state.v2": state}).to_string());
+    let records = [
+        // Only the connector's record was written again.
+        record("task-early-0", Some(&task("early"))),
+        record("commit-early", Some(one)),
+        record("connector-early", Some(&properties("early"))),
+        // The target state came first.
+        record("target-state-paused", Some(&state("PAUSED"))),
+        record("connector-paused", Some(&properties("paused"))),
+        record("task-paused-0", Some(&task("paused"))),
+        record("commit-paused", Some(one)),
+        // A deletion of Java's leaves the tasks and their commit.
+        record("task-gone-0", Some(&task("gone"))),
+        record("commit-gone", Some(one)),
+        // A task of the set is not there any more.
+        record("connector-torn", Some(&properties("torn"))),
+        record("commit-torn", Some(r#"{"tasks":2}"#)),
+        // What a deletion that was cut short leaves.
+        record("target-state-left", Some(&state("STOPPED"))),
+    ];
+    kafka.produce(&props["config.storage.topic"], records).await?;
+    let (herder, herding) = start(&props, "127.0.0.1:1")?;
+    ready(&herder).await?;
+    wait_shown(&herder, "early", "RUNNING: RUNNING").await?;
+    wait_shown(&herder, "paused", "PAUSED: PAUSED").await?;
+    wait_shown(&herder, "torn", "RUNNING: RUNNING").await?;
+    ensure!(herder.connectors().await? == ["early", "paused", "torn"]);
+    herder.put_config("gone", sink("gone", "2"), true, None).await?;
+    wait_shown(&herder, "gone", "RUNNING: RUNNING RUNNING").await?;
+    herder.put_config("left", sink("left", "1"), true, None).await?;
+    wait_shown(&herder, "left", "RUNNING: RUNNING").await?;
+    herding.stop().await?;
     Ok(())
 }
 
@@ -273,7 +377,7 @@ async fn garbage_in_the_topics_is_skipped() -> Result<()> {
 async fn a_second_worker_shares_the_work_and_takes_over_when_the_first_leaves() -> Result<()> {
     let kafka = Kafka::shared().await?;
     let group = unique("second");
-    let props = worker(kafka, &group, &[]);
+    let props = worker(kafka, &group, &[("session.timeout.ms", "60000")]);
     let (first, first_herding) = start(&props, "127.0.0.1:1")?;
     ready(&first).await?;
     first.put_config("a", sink("a", "2"), true, None).await?;
@@ -302,7 +406,7 @@ async fn a_second_worker_shares_the_work_and_takes_over_when_the_first_leaves() 
     wait_until("the second to lead", SOON, async || Ok(second.put_config("b", sink("b", "1"), false, None).await.is_ok()))
         .await?;
     wait_shown(&second, "b", "RUNNING: RUNNING").await?;
-    ensure!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
+    ensure!(began.elapsed() < Duration::from_secs(30), "it took {:?}", began.elapsed());
     second_herding.stop().await?;
     Ok(())
 }

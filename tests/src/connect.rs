@@ -25,6 +25,7 @@ pub fn config<const N: usize>(pairs: [(&str, &str); N]) -> Config {
 pub struct Connect {
     url: String,
     http: reqwest::Client,
+    user: Option<(String, String)>,
 }
 
 /// What the worker answered, whatever the status.
@@ -54,7 +55,12 @@ impl Connect {
     pub fn new(url: impl Into<String>) -> Self {
         // Without idle connections: a test's runtime ends with the test, and with it whatever it has left open.
         let http = reqwest::Client::builder().pool_max_idle_per_host(0).no_proxy().timeout(REQUEST_LIMIT).build();
-        Self { url: url.into(), http: http.expect("a client without TLS settings can be made") }
+        Self { url: url.into(), http: http.expect("a client without TLS settings can be made"), user: None }
+    }
+
+    /// With a name and a password in each request.
+    pub fn with_user(self, user: Option<(String, String)>) -> Self {
+        Self { user, ..self }
     }
 
     pub fn url(&self) -> &str {
@@ -64,6 +70,9 @@ impl Connect {
     /// Any request; `path` begins with a slash. An error only when there was no answer.
     pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer> {
         let mut request = self.http.request(method.clone(), format!("{}{path}", self.url));
+        if let Some((name, password)) = &self.user {
+            request = request.basic_auth(name, Some(password));
+        }
         if let Some(body) = body {
             request = request.json(body);
         }

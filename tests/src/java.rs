@@ -34,6 +34,7 @@ pub struct Builder {
     heap_max_mb: u32,
     /// Of a standalone worker: its connector files, by name.
     standalone: Option<Vec<(String, String)>>,
+    user: Option<(String, String)>,
 }
 
 impl JavaConnect {
@@ -41,7 +42,8 @@ impl JavaConnect {
     pub fn builder(kafka: &Kafka) -> Builder {
         let mut properties = worker_properties(kafka);
         properties.insert("offset.flush.interval.ms".into(), "1000".into());
-        Builder { properties, plugin_path: Vec::new(), jvm: vec!["-Xms256m".into()], heap_max_mb: 2048, standalone: None }
+        let jvm = vec!["-Xms256m".into()];
+        Builder { properties, plugin_path: Vec::new(), jvm, heap_max_mb: 2048, standalone: None, user: None }
     }
 
     pub fn connect(&self) -> &Connect {
@@ -107,6 +109,18 @@ impl Builder {
         self
     }
 
+    /// Whom tests ask as, where it asks for a password.
+    pub fn user(mut self, name: &str, password: &str) -> Self {
+        self.user = Some((name.into(), password.into()));
+        self
+    }
+
+    /// An option of the JVM, such as `-Dname=value`.
+    pub fn jvm(mut self, option: impl Into<String>) -> Self {
+        self.jvm.push(option.into());
+        self
+    }
+
     /// A folder that holds folders of jars.
     pub fn plugin_path(mut self, folder: PathBuf) -> Self {
         self.plugin_path.push(folder);
@@ -160,7 +174,8 @@ impl Builder {
             environment: BTreeMap::new(),
         };
         let process = Process::start(launch)?;
-        Ok(JavaConnect { process, connect: Connect::new(url), data, first_answer: Duration::ZERO })
+        let connect = Connect::new(url).with_user(self.user);
+        Ok(JavaConnect { process, connect, data, first_answer: Duration::ZERO })
     }
 }
 

@@ -225,11 +225,11 @@ fn node_properties(bootstrap: &str, controller_port: u16, log_dir: &str) -> BTre
     .into()
 }
 
-/// The text of a Java properties file. Values must not hold line ends.
+/// The text of a Java properties file.
 pub fn to_properties(properties: &BTreeMap<String, String>) -> String {
     let mut text = String::new();
     for (key, value) in properties {
-        text += &format!("{key}={}\n", value.replace('\\', "\\\\"));
+        text += &format!("{key}={}\n", value.replace('\\', "\\\\").replace('\n', "\\n"));
     }
     text
 }

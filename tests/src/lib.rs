@@ -40,6 +40,7 @@ pub mod registry;
 pub mod faulty_registry;
 pub mod java;
 pub mod guests;
+pub mod certificates;
 pub mod worker;
 pub mod snowflake;
 

@@ -35,13 +35,15 @@ pub struct Builder {
     environment: BTreeMap<String, String>,
     /// Of a standalone worker: its connector files, by name.
     standalone: Option<Vec<(String, String)>>,
+    user: Option<(String, String)>,
 }
 
 impl Worker {
     /// With internal topics and a group of its own, schemaless JSON values, text keys, and the tests' components as plugins not included.
     pub fn builder(kafka: &Kafka) -> Builder {
         let environment = [("RUST_BACKTRACE".to_owned(), "1".to_owned())].into();
-        Builder { properties: worker_properties(kafka), plugin_path: Vec::new(), environment, standalone: None }
+        let properties = worker_properties(kafka);
+        Builder { properties, plugin_path: Vec::new(), environment, standalone: None, user: None }
     }
 
     /// Its REST API.
@@ -143,6 +145,12 @@ impl Builder {
         Ok(self.plugin_path(guests::components()?))
     }
 
+    /// Whom tests ask as, where it asks for a password.
+    pub fn user(mut self, name: &str, password: &str) -> Self {
+        self.user = Some((name.into(), password.into()));
+        self
+    }
+
     pub fn environment(mut self, key: &str, value: &str) -> Self {
         self.environment.insert(key.into(), value.into());
         self
@@ -178,7 +186,8 @@ impl Builder {
         }
         arguments.extend(write_files(&data, &self.properties, self.standalone.as_deref().unwrap_or_default())?);
         let launch = Launch { name: "worker".into(), program: binary()?, arguments, environment: self.environment };
-        let connect = Connect::new(self.properties["listeners"].clone());
+        // By the first of them: tests ask the others themselves.
+        let connect = Connect::new(self.properties["listeners"].split(',').next().unwrap_or_default()).with_user(self.user);
         Ok(Worker { process: Process::start(launch)?, connect, data, first_answer: Duration::ZERO })
     }
 }

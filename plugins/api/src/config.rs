@@ -196,6 +196,14 @@ impl ConfigKey {
         self
     }
 
+    /// The same, shown by a width and a display name.
+    #[must_use]
+    pub fn shown_as(mut self, width: Width, display_name: &str) -> Self {
+        self.width = width;
+        display_name.clone_into(&mut self.display_name);
+        self
+    }
+
     /// The same, shown in a group at a place, under a display name.
     #[must_use]
     pub fn shown(mut self, group: &str, order: i32, width: Width, display_name: &str) -> Self {

@@ -25,6 +25,9 @@ impl fmt::Display for TopicPartition {
 /// For each partition, the offset of the next record to deliver.
 pub type Offsets = BTreeMap<TopicPartition, i64>;
 
+/// For each partition that a user wants elsewhere, its new offset; `None`: as if nothing had been delivered yet.
+pub type OffsetChanges = BTreeMap<TopicPartition, Option<i64>>;
+
 /// A task of a connector, written `connector-0` as in Connect.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId {
@@ -56,9 +59,22 @@ pub trait Connector: Send + Sync {
 }
 
 /// A connector that takes records from Kafka to somewhere else.
+#[crate::async_trait]
 pub trait SinkConnector: Connector {
     /// Makes one task; called anew for each start.
     fn task(&self) -> Box<dyn SinkTask>;
+
+    /// Hears that a user changes the offsets of the stopped connector, before the worker changes its consumer group; a reset
+    /// brings all partitions the group has committed. Called again with the same changes when the worker then fails.
+    ///
+    /// A connector that keeps offsets of its own changes them here, or refuses. Answers `true` when it knows that nothing else
+    /// is to be done; with `false`, the default, the user is told to look after offsets kept elsewhere.
+    ///
+    /// # Errors
+    /// Any error refuses the change; the user sees its text.
+    async fn alter_offsets(&self, _config: &Props, _changes: &OffsetChanges) -> Result<bool> {
+        Ok(false)
+    }
 
     /// How many tasks the connector was given, and each like the connector: what most sinks want from `task_configs`.
     fn same_for_all(&self, config: &Props, tasks_max: u32) -> Vec<Props>

@@ -19,7 +19,7 @@ pub mod registry;
 
 pub use batch::{Batch, Failure, Row, Verdict};
 pub use config::{ConfigDef, ConfigKey, ConfigType, Importance, Parsed, Props};
-pub use connector::{Connector, Offsets, SinkConnector, SinkContext, SinkTask, TaskId, TopicPartition};
+pub use connector::{Connector, OffsetChanges, Offsets, SinkConnector, SinkContext, SinkTask, TaskId, TopicPartition};
 pub use converter::{Converter, HeaderConverter};
 pub use error::{Error, ErrorKind, Result};
 pub use map::Map;

@@ -12,6 +12,7 @@ use super::herder::{Channels, Setup, Shared};
 use super::leader::Leader;
 use super::leadership::{Leadership, Standing};
 use super::member::{Member, Role};
+use super::progress::Progress;
 use super::share::Placement;
 use super::stage::Stages;
 use super::units::UnitEvent;
@@ -32,6 +33,7 @@ pub(super) struct EventLoop {
     readies: watch::Sender<bool>,
     standings: watch::Sender<Standing>,
     statuses: StatusStore,
+    progress: Progress,
     stages: Stages,
     url: String,
 }
@@ -50,9 +52,10 @@ impl EventLoop {
         let (happenings, happened) = mpsc::unbounded_channel();
         let Channels { configs, placements, standings, readies, asked, written } = channels;
         let told = Told { configs, placements, notes: watch::channel(None).0 };
-        let herd = Herd::new(shared, setup.shutdown_timeout, told, happenings);
-        let (statuses, stages) = (shared.statuses.clone(), shared.stages.clone());
-        Self { setup, herd, asked, written, happened, readies, standings, statuses, stages, url: shared.url.clone() }
+        let herd = Herd::new(shared, setup.loggers.clone(), setup.shutdown_timeout, told, happenings);
+        let (statuses, progress, stages) = (shared.statuses.clone(), shared.progress.clone(), shared.stages.clone());
+        let url = shared.url.clone();
+        Self { setup, herd, asked, written, happened, readies, standings, statuses, progress, stages, url }
     }
 
     /// Runs until told to stop, or until the worker cannot go on.
@@ -93,6 +96,7 @@ impl EventLoop {
             standing: self.standings.subscribe(),
             statuses: self.statuses.clone(),
             starter: self.herd.starter.clone(),
+            progress: self.progress,
             stages: self.stages.clone(),
         };
         background.spawn(writer.run(self.written));

@@ -23,6 +23,7 @@ use super::stage::Stages;
 use super::starter::Starter;
 use super::units::{UnitEvent, Units};
 use super::writer::{Reply, Write};
+use crate::logging::Loggers;
 use crate::metrics::Metrics;
 use crate::store::Position;
 use crate::store::assignment::{Entry, Note};
@@ -53,6 +54,7 @@ pub(super) struct Herd {
     statuses: StatusStore,
     metrics: Metrics,
     pub(super) starter: Arc<dyn Starter>,
+    loggers: Loggers,
     units: Units,
     happenings: mpsc::UnboundedSender<UnitEvent>,
     restarts: BTreeMap<Unit, u64>,
@@ -76,7 +78,13 @@ pub(super) struct Told {
 const PLAN_RETRY: Duration = Duration::from_secs(2);
 
 impl Herd {
-    pub(super) fn new(shared: &Shared, grace: Duration, told: Told, happenings: mpsc::UnboundedSender<UnitEvent>) -> Self {
+    pub(super) fn new(
+        shared: &Shared,
+        loggers: Loggers,
+        grace: Duration,
+        told: Told,
+        happenings: mpsc::UnboundedSender<UnitEvent>,
+    ) -> Self {
         revive::look_regularly(shared.metrics.stalled_after(), happenings.clone());
         Self {
             worker_id: shared.worker_id.clone(),
@@ -89,6 +97,7 @@ impl Herd {
             statuses: shared.statuses.clone(),
             metrics: shared.metrics.clone(),
             starter: shared.starter.clone(),
+            loggers,
             units: Units::new(shared.starter.clone(), grace, happenings.clone()),
             happenings,
             restarts: BTreeMap::new(),
@@ -133,6 +142,12 @@ impl Herd {
     pub(super) fn config_record(&mut self, topic: &str, at: Position, key: &str, value: Option<&[u8]>) {
         let mut state = self.config().as_ref().clone();
         let event = read_config(&mut state, topic, at, key, value);
+        // Before whoever waits for this record goes on.
+        if let Some(Event::LoggerLevel { namespace, level }) = &event
+            && let Err(why) = self.loggers.set(namespace, level)
+        {
+            tracing::warn!(logger = %namespace, %level, ?why, "cannot set the level that the config topic asks for");
+        }
         self.configs.send_replace(Arc::new(state));
         if let Some(Event::Restart { name, include_tasks, only_failed }) = event {
             match RestartPlan::new(&self.statuses, &name, include_tasks, only_failed) {
@@ -386,6 +401,7 @@ impl Herd {
         self.put(&unit, state_shown(state), None);
         let config = self.config();
         let Some(connector) = config.connector(&name) else { return };
+        let tasks = connector.with_task_class(tasks);
         if state == TargetState::Started && connector.tasks_differ(&tasks) {
             self.write_tasks(name, connector.written(), launch, tasks);
         }

@@ -16,16 +16,18 @@ use super::leadership::Standing;
 use super::member::Membership;
 use super::peers::Peers;
 use super::plans::Plans;
+use super::progress::Progress;
 use super::share::Placement;
 use super::signature::{self, Signature};
 use super::stage::Stages;
 use super::starter::{PluginStarter, Starter};
 use super::view::{
-    ConfigPatch, ConnectorInfo, ConnectorOffset, ConnectorStatus, ConnectorType, TargetState, TaskInfo, TaskStatus,
+    ConfigPatch, ConnectorInfo, ConnectorOffset, ConnectorStatus, ConnectorType, OffsetPatch, TargetState, TaskInfo, TaskStatus,
 };
 use super::writer::{Reply, WAITING, Write};
-use super::{answers, observed, progress};
+use super::{answers, observed};
 use crate::config::{SigningConfig, WorkerConfig};
+use crate::logging::Loggers;
 use crate::metrics::Metrics;
 use crate::store::config::ConfigState;
 use crate::store::status::StatusStore;
@@ -63,8 +65,7 @@ pub(super) struct Shared {
     pub(super) statuses: StatusStore,
     pub(super) stages: Stages,
     pub(super) starter: Arc<dyn Starter>,
-    pub(super) clients: Clients,
-    pub(super) offset_topic: String,
+    pub(super) progress: Progress,
     pub(super) metrics: Metrics,
     /// Of a standalone worker, which answers later than others.
     pub(super) plans: Option<Plans>,
@@ -99,6 +100,8 @@ pub struct Setup {
     pub metrics: Metrics,
     /// The worker counts as started only after [`Herder::filled`].
     pub is_filled_later: bool,
+    /// Whose levels the config topic may change.
+    pub loggers: Loggers,
 }
 
 /// The loop behind a [`Herder`]. Dropping it lets it run on; [`stop`](Self::stop) ends it.
@@ -116,7 +119,7 @@ impl Setup {
         Self {
             topics: internal_topics(&worker),
             assignment_topic: assignment_topic(&worker),
-            url: format!("http://{worker_id}"),
+            url: format!("{}://{worker_id}", worker.rest.advertised_scheme.name()),
             signing: worker.signing.clone(),
             rebalance_delay: worker.rebalance_delay,
             membership: Membership {
@@ -133,6 +136,7 @@ impl Setup {
             starter: Arc::new(PluginStarter { registry, worker, metrics: metrics.clone() }),
             metrics,
             is_filled_later: false,
+            loggers: Loggers::detached(),
         }
     }
 
@@ -158,8 +162,12 @@ impl Setup {
             statuses: StatusStore::default(),
             stages: Stages::default(),
             starter: self.starter.clone(),
-            clients: self.clients.clone(),
-            offset_topic: self.topics[2].topic.name.clone(),
+            progress: Progress {
+                clients: self.clients.clone(),
+                starter: self.starter.clone(),
+                config_topic: self.topics[0].topic.name.clone(),
+                offset_topic: self.topics[2].topic.name.clone(),
+            },
             metrics: self.metrics.clone(),
             plans: self.clients.is_standalone().then(Plans::default),
         });
@@ -336,7 +344,7 @@ impl Herder {
 
     /// Refuses what only workers of a cluster ask of each other.
     fn of_cluster(&self, what: &str) -> Result<()> {
-        match self.shared.clients.is_standalone() {
+        match self.shared.progress.clients.is_standalone() {
             true => Err(HerderError::Internal(format!("Kafka Connect in standalone mode does not support {what}."))),
             false => Ok(()),
         }
@@ -392,10 +400,27 @@ impl Herder {
         self.write(|reply| Write::Target { name: name.into(), state, reply }).await
     }
 
+    /// Sets the level of a logger and of all below it, on all workers that run now. As in Java any worker says so: a level is no
+    /// configuration, and the leader may not serve `/admin` where others reach it.
+    pub async fn set_logger_level(&self, namespace: &str, level: &str) -> Result<()> {
+        self.in_time(async {
+            self.started().await?;
+            let written = self.shared.progress.write_logger_level(namespace, level).await?;
+            let read = self.shared.config.clone().wait_for(|config| config.next_offset() > written).await.is_ok();
+            if read { Ok(()) } else { Err(closing()) }
+        })
+        .await
+    }
+
     /// How far a connector is: for a sink what its consumer group has committed, else what its tasks stored.
     pub async fn offsets(&self, name: &str) -> Result<Vec<ConnectorOffset>> {
         let props = self.read(|config| Ok(answers::connector(config, name)?.props().clone())).await?;
-        self.in_time(progress::offsets(&self.shared, name, &props)).await
+        self.in_time(self.shared.progress.offsets(name, &props)).await
+    }
+
+    /// Alters the offsets of a stopped connector, or with `None` resets them all; answers what to tell the user.
+    pub async fn change_offsets(&self, name: &str, patch: Option<Vec<OffsetPatch>>) -> Result<String> {
+        self.write(|reply| Write::Offsets { name: name.into(), patch, reply }).await
     }
 
     /// Topics the connector's tasks have used since it was made or the set was reset (KIP-558).

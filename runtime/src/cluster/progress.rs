@@ -1,47 +1,94 @@
-//! How far a connector is.
+//! How far a connector is, as others see it. Changing that is `rewind`'s.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use penstock_api::Props;
 use serde_json::{Value, json};
 
 use super::error::{HerderError, Result};
-use super::herder::Shared;
+use super::starter::Starter;
 use super::view::{ConnectorOffset, ConnectorType};
-use crate::store::Read;
+use crate::store::config::Event;
 use crate::store::offsets::{SourceOffset, SourceOffsets};
+use crate::store::{Clients, Read};
 
-/// What a sink's consumer group has committed, or what a source's tasks have stored.
-pub(super) async fn offsets(shared: &Shared, name: &str, props: &Props) -> Result<Vec<ConnectorOffset>> {
-    let answer = match shared.starter.describe(props).kind {
-        ConnectorType::Sink => of_sink(shared, name, props).await,
-        ConnectorType::Source | ConnectorType::Unknown => of_source(shared, name).await,
-    };
-    answer.map_err(|error| HerderError::Internal(format!("Failed to retrieve offsets for connector {name}: {error:#}")))
+/// What it takes to look at offsets and to change them. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Progress {
+    pub(super) clients: Clients,
+    pub(super) starter: Arc<dyn Starter>,
+    pub(super) config_topic: String,
+    /// The worker's own offset topic.
+    pub(super) offset_topic: String,
 }
 
-async fn of_sink(shared: &Shared, name: &str, props: &Props) -> penstock_api::Result<Vec<ConnectorOffset>> {
-    let group = props.get("consumer.override.group.id").cloned().unwrap_or_else(|| format!("connect-{name}"));
-    let committed = shared.clients.admin()?.group_offsets(&group).await?;
-    let offset = |(at, offset): (penstock_api::TopicPartition, i64)| ConnectorOffset {
-        partition: json!({"kafka_partition": at.partition, "kafka_topic": &*at.topic}),
-        offset: json!({ "kafka_offset": offset }),
-    };
-    Ok(committed.into_iter().map(offset).collect())
-}
-
-/// Read for the occasion: nothing here needs source offsets all the time.
-async fn of_source(shared: &Shared, name: &str) -> penstock_api::Result<Vec<ConnectorOffset>> {
-    let mut reader = shared.clients.reader(&shared.offset_topic).await?;
-    let mut offsets = SourceOffsets::default();
-    while let Read::Record { at, key, value } = reader.next().await {
-        match SourceOffset::parse(&key, value.as_deref()) {
-            Ok(record) if &*record.connector == name => offsets.apply(record),
-            Ok(_) => {}
-            Err(why) => tracing::error!(topic = %shared.offset_topic, %at, "skipped a record: {why}"),
-        }
+impl Progress {
+    /// What a sink's consumer group has committed, or what a source's tasks have stored.
+    pub(super) async fn offsets(&self, name: &str, props: &Props) -> Result<Vec<ConnectorOffset>> {
+        let answer = match self.starter.describe(props).kind {
+            ConnectorType::Sink => self.of_sink(props).await,
+            ConnectorType::Source => self.of_source(name, props).await,
+            ConnectorType::Unknown => return Err(self.unknown(props)),
+        };
+        answer.map_err(|error| HerderError::Internal(format!("Failed to retrieve offsets for connector {name}: {error:#}")))
     }
-    let stored = offsets.of(name).map(|(partition, offset)| ConnectorOffset {
-        partition: Value::Object(partition.clone()),
-        offset: Value::Object(offset.clone()),
-    });
-    Ok(stored.collect())
+
+    async fn of_sink(&self, props: &Props) -> penstock_api::Result<Vec<ConnectorOffset>> {
+        let sink = self.starter.sink(props)?;
+        let committed = sink.admin.group_offsets(&sink.group).await?;
+        let offset = |(at, offset): (penstock_api::TopicPartition, i64)| ConnectorOffset {
+            partition: json!({"kafka_partition": at.partition, "kafka_topic": &*at.topic}),
+            offset: json!({ "kafka_offset": offset }),
+        };
+        Ok(committed.into_iter().map(offset).collect())
+    }
+
+    async fn of_source(&self, name: &str, props: &Props) -> penstock_api::Result<Vec<ConnectorOffset>> {
+        let offsets = self.stored(name, props).await?;
+        let stored = offsets.of(name).map(|(partition, offset)| ConnectorOffset {
+            partition: Value::Object(partition.clone()),
+            offset: Value::Object(offset.clone()),
+        });
+        Ok(stored.collect())
+    }
+
+    /// What a source has stored. Read for the occasion: nothing here needs it all the time.
+    pub(super) async fn stored(&self, name: &str, props: &Props) -> penstock_api::Result<SourceOffsets> {
+        let mut offsets = SourceOffsets::default();
+        // The connector's own topic goes before the worker's.
+        for topic in self.offset_topics(props).into_iter().rev() {
+            let mut reader = self.clients.reader(topic).await?;
+            while let Read::Record { at, key, value } = reader.next().await {
+                match SourceOffset::parse(&key, value.as_deref()) {
+                    Ok(record) if &*record.connector == name => offsets.apply(record),
+                    Ok(_) => {}
+                    Err(why) => tracing::error!(%topic, %at, "skipped a record: {why}"),
+                }
+            }
+        }
+        Ok(offsets)
+    }
+
+    /// Where a source's offsets are: the topic of its own, if it has one, then the worker's.
+    pub(super) fn offset_topics<'p>(&'p self, props: &'p Props) -> Vec<&'p str> {
+        let own = props.get("offsets.storage.topic").map(|topic| topic.trim()).filter(|topic| !topic.is_empty());
+        let mut seen = BTreeSet::new();
+        own.into_iter().chain([self.offset_topic.as_str()]).filter(|topic| seen.insert(*topic)).collect()
+    }
+
+    /// Tells all workers of a logger's level; answers the offset of the record.
+    pub(super) async fn write_logger_level(&self, namespace: &str, level: &str) -> Result<i64> {
+        let event = Event::LoggerLevel { namespace: namespace.to_owned(), level: level.to_uppercase() };
+        let write = async { self.clients.log()?.append(&self.config_topic, vec![event.record()]).await };
+        let written =
+            write.await.map_err(|error| HerderError::Internal(format!("Failed to write logger level to Kafka: {error:#}")))?;
+        Ok(written.last().map_or(-1, |at| at.offset))
+    }
+
+    /// Where offsets are depends on the class, so nothing can be said without it.
+    pub(super) fn unknown(&self, props: &Props) -> HerderError {
+        let why = self.starter.sink(props).err().map_or_else(|| "its class is not known here".to_owned(), |e| format!("{e:#}"));
+        HerderError::Internal(why)
+    }
 }

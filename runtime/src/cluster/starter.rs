@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use penstock_api::{Constructor, Error, PluginKind, Props, Registry, Result, TaskId, async_trait};
+use penstock_api::{Constructor, Error, PluginKind, Props, Registry, Result, SinkConnector, TaskId, async_trait};
 use tokio::sync::mpsc;
 
 use super::error::{HerderError, Result as HerderResult};
 use super::view::ConnectorType;
 use crate::config::validate::{CONNECTORS, find_connector};
 use crate::config::{ConnectorConfig, RestartPolicy, WorkerConfig, validate};
+use crate::kafka::admin::Admin;
+use crate::kafka::settings;
 use crate::metrics::Metrics;
 use crate::task::{TaskEvent, TaskHandle, TaskSpec, about, start_sink};
 
@@ -31,6 +33,11 @@ pub trait Starter: Send + Sync + 'static {
     /// The configurations of the connector's tasks.
     async fn plan(&self, props: &Props) -> Result<Vec<Props>>;
 
+    /// What it takes to see and change the offsets of a sink.
+    fn sink(&self, _props: &Props) -> Result<Sink> {
+        Err(Error::config("there are no sinks here"))
+    }
+
     /// Starts a task. It reports with `launch` as its revision.
     fn start(&self, launch: Launch, events: mpsc::UnboundedSender<TaskEvent>) -> Result<Box<dyn StartedTask>>;
 }
@@ -42,6 +49,18 @@ pub struct Description {
     /// In full, when it is known here.
     pub class: Option<String>,
     pub version: Option<String>,
+}
+
+/// A sink that need not run: who knows where it is.
+pub struct Sink {
+    /// Hears of changes to its offsets.
+    pub connector: Box<dyn SinkConnector>,
+    /// Its configuration, variables resolved.
+    pub props: Props,
+    /// Its consumer group.
+    pub group: String,
+    /// By the connector's own settings.
+    pub admin: Admin,
 }
 
 /// A task to start.
@@ -117,6 +136,20 @@ impl Starter for PluginStarter {
         check_count(&config, props, tasks.len())?;
         // What is written must not hold what variables stand for: other workers resolve them themselves.
         Ok(tasks.into_iter().map(|task| written_form(task, &config, props)).collect())
+    }
+
+    fn sink(&self, props: &Props) -> Result<Sink> {
+        find_connector(props.get("connector.class").map_or("", |class| class.trim()), &self.registry)?;
+        let config = ConnectorConfig::new(props, &self.registry, &self.worker)?;
+        let Constructor::Sink(make) = &config.plugin.construct else {
+            return Err(Error::config(format!("{} is not a sink", config.plugin.class)));
+        };
+        Ok(Sink {
+            connector: make(),
+            admin: Admin::new(settings::admin(&format!("connector {}", config.name), &config.admin)?)?,
+            group: config.consumer.get("group.id").cloned().unwrap_or_default(),
+            props: config.props,
+        })
     }
 
     fn start(&self, launch: Launch, events: mpsc::UnboundedSender<TaskEvent>) -> Result<Box<dyn StartedTask>> {

@@ -15,6 +15,7 @@ use super::herder::{Herder, Shared};
 use super::leadership::{NotWritten, Standing};
 use super::member::{Role, Seat};
 use super::peers::Peers;
+use super::progress::Progress;
 use super::reconcile::desired;
 use super::share::Placement;
 use super::stage::Stages;
@@ -22,6 +23,7 @@ use super::starter::{Description, Launch, StartedTask, Starter};
 use super::view::{ConnectorStatus, ConnectorType, TargetState};
 use super::writer::{Append, Writer};
 use crate::config::WorkerConfig;
+use crate::logging::Loggers;
 use crate::metrics::Metrics;
 use crate::store::assignment::{Assignment, Entry, Share};
 use crate::store::config::{ConfigState, Event, Record};
@@ -171,8 +173,12 @@ impl Cluster {
             statuses: statuses.clone(),
             stages: Stages::default(),
             starter: starter.clone(),
-            clients: Clients::new(&worker),
-            offset_topic: "offsets".into(),
+            progress: Progress {
+                clients: Clients::new(&worker),
+                starter: starter.clone(),
+                config_topic: "configs".into(),
+                offset_topic: "offsets".into(),
+            },
             metrics: Metrics::default(),
             plans: None,
         });
@@ -182,12 +188,13 @@ impl Cluster {
             standing: standings,
             statuses,
             starter: starter.clone(),
+            progress: shared.progress.clone(),
             stages: shared.stages.clone(),
         };
         tokio::spawn(writer.run(to_write));
         let (happenings, mut happened) = mpsc::unbounded_channel();
         let told = Told { configs, placements: watch::channel(Arc::default()).0, notes: watch::channel(None).0 };
-        let mut herd = Herd::new(&shared, Duration::from_secs(1), told, happenings);
+        let mut herd = Herd::new(&shared, Loggers::detached(), Duration::from_secs(1), told, happenings);
         let stages = shared.stages.clone();
         herd.begin(state, Placement::default());
         herd.role(Role::In(Seat { member: "m".into(), generation: 3, leads: true })).unwrap();

@@ -78,8 +78,7 @@ pub struct UnitStatus {
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
-    /// Of the plugin that runs it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Of the plugin that runs it; null when nothing does.
     pub version: Option<String>,
     /// What Connect's states do not say: a crash loop, a task that does not get on.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -109,6 +108,14 @@ pub struct ConnectorStatus {
 pub struct ConnectorOffset {
     pub partition: serde_json::Value,
     pub offset: serde_json::Value,
+}
+
+/// One entry of `PATCH /connectors/{c}/offsets`: a partition with its new offset, `None` to forget the one it has.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OffsetPatch {
+    pub partition: Option<serde_json::Map<String, serde_json::Value>>,
+    pub offset: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
 /// `PATCH /connectors/{c}/config`: a value, or `None` to take the key away.

@@ -10,10 +10,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::answers;
 use super::error::{HerderError, Result};
 use super::leadership::{Leadership, NotWritten, Standing};
+use super::progress::Progress;
 use super::restart::RestartPlan;
 use super::stage::Stages;
 use super::starter::Starter;
-use super::view::{ConfigPatch, ConnectorInfo, ConnectorStatus, TargetState};
+use super::view::{ConfigPatch, ConnectorInfo, ConnectorStatus, OffsetPatch, TargetState};
 use crate::store::config::{ConfigState, Event, deletion, task_set};
 use crate::store::status::StatusStore;
 
@@ -48,6 +49,13 @@ pub(super) enum Write {
         include_tasks: bool,
         only_failed: bool,
         reply: Reply<ConnectorStatus>,
+    },
+    /// Changes offsets; with `patch: None` resets them all. In this lane though the config topic is not written, so that nobody
+    /// resumes the connector meanwhile.
+    Offsets {
+        name: String,
+        patch: Option<Vec<OffsetPatch>>,
+        reply: Reply<String>,
     },
     /// The tasks a connector planned, made from its record at offset `written`, if that is known.
     Tasks {
@@ -89,6 +97,7 @@ pub(super) struct Writer {
     pub(super) standing: watch::Receiver<Standing>,
     pub(super) statuses: StatusStore,
     pub(super) starter: Arc<dyn Starter>,
+    pub(super) progress: Progress,
     pub(super) stages: Stages,
 }
 
@@ -121,6 +130,11 @@ impl Writer {
                 Write::Restart { name, include_tasks, only_failed, reply } => {
                     if let Some(reply) = self.admitted(reply).await {
                         send(reply, self.restart(&name, include_tasks, only_failed).await);
+                    }
+                }
+                Write::Offsets { name, patch, reply } => {
+                    if let Some(reply) = self.admitted(reply).await {
+                        send(reply, self.offsets(&name, patch.as_deref()).await);
                     }
                 }
                 Write::Tasks { name, written, tasks, reply } => {
@@ -214,6 +228,19 @@ impl Writer {
         let event = Event::Restart { name: connector.name.clone(), include_tasks, only_failed };
         self.append(format!("writing restart request for connector {name} to the config topic"), vec![event]).await?;
         Ok(answers::restarting(&plan, connector, &*self.starter))
+    }
+
+    async fn offsets(&mut self, name: &str, patch: Option<&[OffsetPatch]>) -> Result<String> {
+        let now = self.now();
+        let connector = answers::connector(&now, name)?;
+        if connector.target() != TargetState::Stopped || !connector.tasks().is_empty() {
+            return Err(HerderError::BadRequest(format!(
+                "Connectors must be in the STOPPED state before their offsets can be modified. This can be done for the specified \
+                 connector by issuing a 'PUT' request to the '/connectors/{name}/stop' endpoint"
+            )));
+        }
+        let _stage = self.stages.enter(format!("modifying the offsets of connector {name}"));
+        self.progress.change(name, connector.props(), patch).await
     }
 
     async fn tasks(&mut self, name: &Arc<str>, written: Option<i64>, tasks: &[Arc<Props>]) -> Result<()> {

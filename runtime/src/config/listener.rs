@@ -2,9 +2,28 @@
 
 use penstock_api::{Error, Result};
 
+/// How a listener is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    Http,
+    Https,
+}
+
+impl Scheme {
+    /// As it begins an address.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        }
+    }
+}
+
 /// `http://host:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
+    pub scheme: Scheme,
     /// `None`: all addresses of this machine.
     pub host: Option<String>,
     /// 0: any free port.
@@ -19,15 +38,15 @@ impl Listener {
     pub fn parse(key: &str, text: &str) -> Result<Self> {
         let wrong = |why: &str| Error::config(format!("Invalid value {text} for configuration {key}: {why}"));
         let (scheme, rest) = text.split_once("://").ok_or_else(|| wrong("write it as http://host:port"))?;
-        match scheme.to_ascii_lowercase().as_str() {
-            "http" => {}
-            "https" => return Err(wrong("https is not served yet; serve http behind a proxy that speaks TLS")),
-            _ => return Err(wrong("the scheme must be http")),
-        }
+        let scheme = match scheme.to_ascii_lowercase().as_str() {
+            "http" => Scheme::Http,
+            "https" => Scheme::Https,
+            _ => return Err(wrong("the scheme must be http or https")),
+        };
         let (host, port) = rest.trim_end_matches('/').rsplit_once(':').ok_or_else(|| wrong("the port is missing"))?;
         let port = port.parse().map_err(|_| wrong("the port must be a number from 0 to 65535"))?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        Ok(Self { host: (!host.is_empty()).then(|| host.to_owned()), port })
+        Ok(Self { scheme, host: (!host.is_empty()).then(|| host.to_owned()), port })
     }
 
     /// The address to listen on.
@@ -41,9 +60,11 @@ impl Listener {
 mod tests {
     use super::*;
 
-    fn check(text: &str, expected: Option<(&str, u16)>) {
+    fn check(text: &str, expected: Option<(&str, &str, u16)>) {
         match (Listener::parse("listeners", text), expected) {
-            (Ok(listener), Some(expected)) => assert_eq!((listener.host.as_deref().unwrap_or(""), listener.port), expected),
+            (Ok(listener), Some(expected)) => {
+                assert_eq!((listener.scheme.name(), listener.host.as_deref().unwrap_or(""), listener.port), expected);
+            }
             (Err(error), None) => {
                 assert!(error.message().starts_with(&format!("Invalid value {text} for configuration listeners: ")));
             }
@@ -53,10 +74,11 @@ mod tests {
 
     #[test]
     fn listeners() {
-        check("http://:8083", Some(("", 8083)));
-        check("HTTP://localhost:0", Some(("localhost", 0)));
-        check("http://[::1]:80/", Some(("::1", 80)));
-        check("https://:8443", None);
+        check("http://:8083", Some(("http", "", 8083)));
+        check("HTTP://localhost:0", Some(("http", "localhost", 0)));
+        check("http://[::1]:80/", Some(("http", "::1", 80)));
+        check("https://:8443", Some(("https", "", 8443)));
+        check("ftp://:21", None);
         check("http://host", None);
         check("http://host:99999", None);
         check("host:80", None);

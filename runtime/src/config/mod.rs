@@ -3,8 +3,13 @@
 pub mod properties;
 pub mod provider;
 pub mod listener;
+pub mod tls;
+pub mod headers;
+pub mod origins;
+pub mod basic_auth;
 pub mod overrides;
 pub mod worker_keys;
+pub mod rest;
 pub mod worker;
 pub mod version;
 pub mod common;
@@ -18,13 +23,17 @@ pub use connector::{
     ConnectorConfig, DeadLetters, ErrorPolicy, PluginUse, PredicateStep, Tolerance, TopicSelection, TransformStep,
 };
 pub use connector_file::ConnectorFile;
+pub use headers::{HeaderRule, HeaderRuleValue};
 pub use infos::ConfigInfos;
-pub use listener::Listener;
+pub use listener::{Listener, Scheme};
+pub use origins::Origins;
 pub use overrides::OverridePolicy;
 pub use provider::Providers;
+pub use rest::RestConfig;
 pub use restart::RestartPolicy;
+pub use tls::{ClientAuth, Store, TlsConfig};
 pub use validate::{RawConfig, validate};
 pub use worker::{
-    ClientConfig, ConverterChoice, InternalTopic, LogFormat, PluginConfig, RestConfig, SigningConfig, Standalone, WorkerConfig,
+    ClientConfig, ConverterChoice, InternalTopic, LogFormat, PluginConfig, SigningConfig, Standalone, WorkerConfig,
 };
 pub use worker_keys::Mode;

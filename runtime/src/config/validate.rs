@@ -56,7 +56,13 @@ pub fn plugin_keys(plugin: &Plugin, registry: &Registry, worker: &WorkerConfig) 
     let common = common::sink_definition(Some(plugin), registry, worker);
     let shared: &[ConfigKey] = if CONNECTORS.contains(&plugin.kind()) { common.keys() } else { &[] };
     let own = plugin.config.keys().iter().filter(|key| !key.internal && !shared.iter().any(|s| s.name == key.name));
-    own.chain(shared).map(Definition::of).collect()
+    let mut definitions: Vec<Definition> = own.chain(shared).map(Definition::of).collect();
+    // What the worker file chooses holds when a configuration is validated; as in Java the definitions themselves name none.
+    let chosen = |key: &&mut Definition| key.name.ends_with(".converter") || key.name.ends_with(".converter.plugin.version");
+    for key in definitions.iter_mut().filter(chosen) {
+        key.default_value = None;
+    }
+    definitions
 }
 
 struct Checked {

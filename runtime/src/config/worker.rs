@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use penstock_api::config::{Parsed, split_list};
+use penstock_api::config::Parsed;
 use penstock_api::{Error, Props, Result};
 
-use super::listener::Listener;
+use super::basic_auth;
 use super::overrides::OverridePolicy;
 use super::properties;
 use super::provider::Providers;
+use super::rest::RestConfig;
 use super::worker_keys::{self, Effect, Mode};
 use crate::metrics::Windows;
 
@@ -98,19 +99,6 @@ pub struct ConverterChoice {
     pub props: Props,
 }
 
-/// Where and how REST is served.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RestConfig {
-    pub listeners: Vec<Listener>,
-    /// `None`: together with everything else; empty: nowhere.
-    pub admin_listeners: Option<Vec<Listener>>,
-    pub advertised_host: Option<String>,
-    pub advertised_port: Option<u16>,
-    /// Empty: no cross-origin requests.
-    pub cors_origin: String,
-    pub cors_methods: Vec<String>,
-}
-
 /// What components may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PluginConfig {
@@ -146,7 +134,8 @@ impl WorkerConfig {
     /// # Errors
     /// `Config`, with everything that is wrong, by key.
     pub fn load(path: &Path, mode: Mode) -> Result<Self> {
-        let props = properties::layered([properties::read(path)?, properties::from_environment(std::env::vars())])?;
+        let jaas = basic_auth::jaas_of_environment(std::env::var("KAFKA_OPTS").ok().as_deref());
+        let props = properties::layered([jaas, properties::read(path)?, properties::from_environment(std::env::vars())])?;
         Self::of(mode, &props).map_err(|e| e.context(format!("the worker file {} cannot be used", path.display())))
     }
 
@@ -192,7 +181,7 @@ impl WorkerConfig {
             shutdown_timeout: parsed.millis("task.shutdown.graceful.timeout.ms"),
             topic_tracking: parsed.boolean("topic.tracking.enable"),
             topic_tracking_reset: parsed.boolean("topic.tracking.allow.reset"),
-            rest: rest(&parsed)?,
+            rest: RestConfig::new(&parsed, &props)?,
             plugins: PluginConfig {
                 path: parsed.list("plugin.path").into_iter().map(PathBuf::from).collect(),
                 memory_bytes_max: parsed.number("penstock.plugin.memory.max.bytes"),
@@ -273,27 +262,6 @@ fn converter(parsed: &Parsed, props: &Props, key: &str) -> ConverterChoice {
     ConverterChoice { class: parsed.string(key).to_owned(), props: behind(props, &format!("{key}.")) }
 }
 
-fn rest(parsed: &Parsed) -> Result<RestConfig> {
-    let listeners = |key: &str| parsed.list(key).iter().map(|text| Listener::parse(key, text)).collect::<Result<Vec<_>>>();
-    let advertised_port = parsed.text("rest.advertised.port").map(|text| {
-        text.parse().map_err(|_| {
-            Error::config(format!("Invalid value {text} for configuration rest.advertised.port: not a port; give 1 to 65535"))
-        })
-    });
-    let rest = RestConfig {
-        listeners: listeners("listeners")?,
-        admin_listeners: parsed.text("admin.listeners").map(|_| listeners("admin.listeners")).transpose()?,
-        advertised_host: parsed.text("rest.advertised.host.name").filter(|host| !host.is_empty()).map(str::to_owned),
-        advertised_port: advertised_port.transpose()?,
-        cors_origin: parsed.string("access.control.allow.origin").to_owned(),
-        cors_methods: split_list(parsed.string("access.control.allow.methods")),
-    };
-    if rest.listeners.is_empty() {
-        return Err(Error::config("Invalid value  for configuration listeners: give at least one, such as http://:8083"));
-    }
-    Ok(rest)
-}
-
 fn clients(props: &Props) -> ClientConfig {
     let mut common = Props::new();
     for (key, effect) in worker_keys::keys() {
@@ -350,6 +318,7 @@ fn default_threads() -> usize {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::config::{Listener, Scheme};
 
     /// The least that a worker file must say.
     pub(crate) fn minimal() -> Props {
@@ -405,7 +374,7 @@ pub(crate) mod tests {
         assert_eq!(config.status_topic.partitions, 5);
         assert_eq!(config.config_topic.replication_factor, 3);
         assert_eq!(config.offset_flush_interval, Duration::from_secs(60));
-        assert_eq!(config.rest.listeners, [Listener { host: None, port: 8083 }]);
+        assert_eq!(config.rest.listeners, [Listener { scheme: Scheme::Http, host: None, port: 8083 }]);
         assert_eq!(config.rest.admin_listeners, None);
         assert_eq!(config.header_converter.class, "org.apache.kafka.connect.storage.SimpleHeaderConverter");
         assert_eq!(config.override_policy, OverridePolicy::All);

@@ -30,7 +30,6 @@ const FOLLOWS: Effect =
     Effect::None("workers here follow the internal topics all the time: none has to catch up before it joins");
 const HMAC: Checked = OneOf(&["HmacSHA224", "HmacSHA256", "HmacSHA384", "HmacSHA512"]);
 const SOURCES: Effect = Effect::None("there are no source connectors yet");
-const HTTP: Effect = Effect::None("this part of the HTTP server is not there yet");
 
 struct Row(&'static str, ConfigType, Option<&'static str>, Checked, Effect, &'static str);
 
@@ -117,6 +116,7 @@ pub const PREFIXES: &[&str] = &[
     "offset.storage.",
     "status.storage.",
     "listeners.https.",
+    "admin.listeners.https.",
     "rest.extension.",
     "metrics.context.",
     "metric.",
@@ -188,11 +188,11 @@ const WORKER: &[Row] = &[
     Row("admin.listeners", List, NULL, Any, Works, "Where /admin is served; empty: nowhere; null: as everything else."),
     Row("rest.advertised.host.name", Text, NULL, Any, Works, "The host name that others reach this worker by."),
     Row("rest.advertised.port", Int, NULL, Any, Works, "The same for the port."),
-    Row("rest.advertised.listener", Text, NULL, Any, HTTP, "Which listener others use."),
+    Row("rest.advertised.listener", Text, NULL, Any, Works, "Which listener others use: http or https."),
     Row("access.control.allow.origin", Text, Some(""), Any, Works, "The origin that browsers may call from (CORS)."),
     Row("access.control.allow.methods", Text, Some(""), Any, Works, "The methods they may use."),
-    Row("response.http.headers.config", Text, Some(""), Any, HTTP, "Headers to add to responses."),
-    Row("rest.extension.classes", List, Some(""), Any, JVM, "Extensions of the REST server."),
+    Row("response.http.headers.config", Text, Some(""), Any, Works, "Headers to add to responses."),
+    Row("rest.extension.classes", List, Some(""), Any, Works, "Extensions of the REST server: there is the one for basic authentication."),
     Row("topic.creation.enable", Boolean, Some("true"), Any, SOURCES, "Whether topics for sources are created."),
     Row("topic.tracking.enable", Boolean, Some("true"), Any, Works, "Whether to remember which topics a connector used."),
     Row("topic.tracking.allow.reset", Boolean, Some("true"), Any, Works, "Whether that may be forgotten by request."),
@@ -217,7 +217,7 @@ const WORKER: &[Row] = &[
     Row("metrics.num.samples", Int, Some("2"), Min(1.0), Works, "Windows of time that averages, maxima and rates are taken over."),
     Row("metrics.recording.level", Text, Some("INFO"), OneOf(&["INFO", "DEBUG", "TRACE"]), METRICS, "Which metrics are kept."),
     Row("metrics.sample.window.ms", Long, Some("30000"), Min(0.0), Works, "How long such a window is."),
-    Row("ssl.client.auth", Text, Some("none"), OneOf(&["required", "requested", "none"]), HTTP, "Whether HTTPS clients show certificates."),
+    Row("ssl.client.auth", Text, Some("none"), OneOf(&["required", "requested", "none"]), Works, "Whether HTTPS clients show certificates."),
 ];
 
 /// What Connect accepts for its clients. Their defaults are the clients' own, so none stands here.
@@ -317,6 +317,7 @@ const OURS: &[Row] = &[
     Row("penstock.plugin.call.timeout.ms", Long, Some("1000"), Min(1.0), Works, "The longest one call into a component may take, which is mostly a batch."),
     Row("penstock.plugin.cache.dir", Text, NULL, Any, Works, "Where compiled components are kept; null: in the user's cache folder."),
     Row("penstock.task.stalled.after.ms", Long, Some("60000"), Min(0.0), Works, "After this time without progress, while records wait, a task is shown as stalled; 0: never."),
+    Row("penstock.rest.jaas.config", Text, NULL, Any, Works, "The JAAS file of basic authentication; null: the one in KAFKA_OPTS."),
     Row("penstock.log.format", Text, Some("text"), OneOf(&["text", "json"]), Works, "How log lines are written."),
     Row("penstock.worker.threads", Int, NULL, Min(1.0), Works, "Threads that run tasks and REST; null: one for each processor, at most 8."),
 ];

@@ -1,6 +1,6 @@
 //! Converters whose bytes need no schema elsewhere: text, bytes, and single numbers as Kafka's own serializers write them.
 
-use penstock_api::config::Check;
+use penstock_api::config::{Check, Width};
 use penstock_api::schema::{OPTIONAL_BYTES, OPTIONAL_STRING};
 use penstock_api::{
     Bytes, ConfigDef, ConfigKey, ConfigType, Converter, Error, Format, HeaderConverter, Importance, Kind, Part, Payload, Props,
@@ -70,6 +70,7 @@ pub(super) fn string_config() -> ConfigDef {
             "The name of the Java character set to use for encoding strings as byte arrays.",
         )
         .importance(Importance::High)
+        .shown_as(Width::Medium, "Encoding")
         .check(Check::Custom(|name| Charset::named(name).map(|_| ()).ok_or_else(|| CHARSETS.into()))),
         encoding("key.converter.encoding", "The character set of keys, where it is not converter.encoding."),
         encoding("value.converter.encoding", "The character set of values, where it is not converter.encoding."),

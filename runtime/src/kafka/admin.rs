@@ -5,7 +5,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic as RawTopic, ResourceSp
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::group_members;
 pub use super::group_members::GroupMember;
@@ -25,6 +25,15 @@ pub struct NewTopic {
     pub replication_factor: i16,
     /// `cleanup.policy` and so on.
     pub configs: BTreeMap<String, String>,
+}
+
+/// What became of a change to the offsets of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum GroupChange {
+    Done,
+    /// Nothing was changed: somebody is in the group.
+    HasMembers,
 }
 
 /// Clones share one connection.
@@ -145,7 +154,7 @@ impl Admin {
     pub async fn group_offsets(&self, group: &str) -> Result<Offsets> {
         let (timeout, name) = (self.timeout, group.to_owned());
         self.blocking(&format!("list the offsets of group {group}"), move |inner| {
-            group_offsets::list(inner.inner().native_client(), &name, timeout)
+            once_it_is_there(timeout, || group_offsets::list(inner.inner().native_client(), &name, timeout))
         })
         .await
     }
@@ -153,8 +162,8 @@ impl Admin {
     /// Commits in the name of a group that nobody is in.
     ///
     /// # Errors
-    /// `Retriable` when no broker answers, or somebody is in the group.
-    pub async fn alter_group_offsets(&self, group: &str, offsets: &Offsets) -> Result<()> {
+    /// `Retriable` when no broker answers, or a partition is not there.
+    pub async fn alter_group_offsets(&self, group: &str, offsets: &Offsets) -> Result<GroupChange> {
         let wanted = offsets.iter().map(|(p, o)| (p.clone(), Some(*o))).collect();
         self.change_group(group, "alter", wanted, Change::Alter).await
     }
@@ -162,8 +171,8 @@ impl Admin {
     /// Forgets what a group has committed for these partitions. Nobody may be reading them.
     ///
     /// # Errors
-    /// `Retriable` when no broker answers, or somebody is in the group.
-    pub async fn delete_group_offsets(&self, group: &str, partitions: &[TopicPartition]) -> Result<()> {
+    /// `Retriable` when no broker answers, or there is no such group or partition.
+    pub async fn delete_group_offsets(&self, group: &str, partitions: &[TopicPartition]) -> Result<GroupChange> {
         let wanted = partitions.iter().map(|p| (p.clone(), None)).collect();
         self.change_group(group, "delete", wanted, Change::Delete).await
     }
@@ -174,13 +183,20 @@ impl Admin {
         verb: &str,
         wanted: Vec<(TopicPartition, Option<i64>)>,
         change: Change,
-    ) -> Result<()> {
+    ) -> Result<GroupChange> {
         if wanted.is_empty() {
-            return Ok(());
+            return Ok(GroupChange::Done);
         }
         let (timeout, name) = (self.timeout, group.to_owned());
         self.blocking(&format!("{verb} offsets of group {group}"), move |inner| {
-            group_offsets::change(inner.inner().native_client(), &name, &wanted, change, timeout)
+            let client = inner.inner().native_client();
+            match once_it_is_there(timeout, || group_offsets::change(client, &name, &wanted, change, timeout)) {
+                Ok(()) => Ok(GroupChange::Done),
+                Err(Failed { code: Code::UnknownMemberId | Code::GroupSubscribedToTopic | Code::NonEmptyGroup, .. }) => {
+                    Ok(GroupChange::HasMembers)
+                }
+                Err(failed) => Err(failed),
+            }
         })
         .await
     }
@@ -188,15 +204,22 @@ impl Admin {
     /// Deletes a group that nobody is in; one that is not there counts as deleted.
     ///
     /// # Errors
-    /// `Retriable` when no broker answers, or somebody is in the group.
-    pub async fn delete_group(&self, group: &str) -> Result<()> {
+    /// `Retriable` when no broker answers.
+    pub async fn delete_group(&self, group: &str) -> Result<GroupChange> {
         let what = format!("delete group {group}");
-        let outcomes = self.inner.delete_groups(&[group], &self.options()).await.map_err(|e| self.error(&e, &what))?;
-        match outcomes.into_iter().next() {
-            None | Some(Ok(_) | Err((_, Code::GroupIdNotFound))) => Ok(()),
-            Some(Err((_, Code::NonEmptyGroup))) => {
-                Err(Error::retriable(format!("{what}: it still has members; stop them first")))
+        let began = Instant::now();
+        let outcome = loop {
+            let outcomes = self.inner.delete_groups(&[group], &self.options()).await.map_err(|e| self.error(&e, &what))?;
+            match outcomes.into_iter().next() {
+                Some(Err((_, code))) if moves(code) && began.elapsed() < self.timeout => {
+                    tokio::time::sleep(COORDINATOR_WAIT).await;
+                }
+                outcome => break outcome,
             }
+        };
+        match outcome {
+            None | Some(Ok(_) | Err((_, Code::GroupIdNotFound))) => Ok(GroupChange::Done),
+            Some(Err((_, Code::NonEmptyGroup))) => Ok(GroupChange::HasMembers),
             Some(Err((_, code))) => Err(trouble::of_request(code, &code.to_string(), &what)),
         }
     }
@@ -270,6 +293,24 @@ impl Admin {
 
 /// Codes that say no more than that nobody answered.
 const SILENCE: [Code; 4] = [Code::OperationTimedOut, Code::RequestTimedOut, Code::AllBrokersDown, Code::BrokerTransportFailure];
+/// Before a group's coordinator that is on the move is asked again.
+const COORDINATOR_WAIT: Duration = Duration::from_millis(200);
+
+/// Whether the group's coordinator has to be waited for; librdkafka does not do that for these requests.
+fn moves(code: Code) -> bool {
+    matches!(code, Code::CoordinatorLoadInProgress | Code::CoordinatorNotAvailable | Code::NotCoordinator)
+}
+
+/// Asks until the group's coordinator is there. Blocks.
+fn once_it_is_there<T>(timeout: Duration, ask: impl Fn() -> Result<T, Failed>) -> Result<T, Failed> {
+    let began = Instant::now();
+    loop {
+        match ask() {
+            Err(failed) if moves(failed.code) && began.elapsed() < timeout => std::thread::sleep(COORDINATOR_WAIT),
+            outcome => return outcome,
+        }
+    }
+}
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape `map_err` wants")]
 fn failed(error: KafkaError) -> Failed {

@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::Rest;
 use super::body::ConfigBody;
 use super::error::{ApiError, ApiResult};
-use crate::logging::SetLevelError;
+use super::params::Params;
+use crate::logging::{Loggers, SetLevelError};
 
 /// How long `/health` waits for the herder.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(10);
@@ -79,31 +80,30 @@ async fn all_loggers(State(rest): State<Rest>) -> Response {
 }
 
 async fn logger(State(rest): State<Rest>, Path(name): Path<String>) -> ApiResult<Response> {
-    let all = rest.loggers.all();
-    let logger = all.get(&name).ok_or_else(|| ApiError::not_found(format!("Logger {name} not found.")))?;
+    let logger = rest.loggers.get(&name).ok_or_else(|| ApiError::not_found(format!("Logger {name} not found.")))?;
     Ok(Json(logger).into_response())
 }
 
-#[derive(Deserialize)]
-struct ScopeQuery {
-    scope: Option<String>,
-}
-
-/// With `scope=cluster` the change is for all workers: here, the one there is.
+/// With `scope=cluster` all workers are told, this one too, by the config topic (KIP-976).
 async fn set_level(
     State(rest): State<Rest>,
     Path(name): Path<String>,
-    Query(query): Query<ScopeQuery>,
+    params: Params,
     ConfigBody(body): ConfigBody,
 ) -> ApiResult<Response> {
     let level = body.get("level").and_then(Option::as_deref);
     let level = level.ok_or_else(|| ApiError::bad_request("Desired 'level' parameter was not specified in request."))?;
+    let unknown = || ApiError::not_found(format!("invalid log level '{level}'."));
+    if params.first("scope").is_some_and(|scope| scope.eq_ignore_ascii_case("cluster")) {
+        if !Loggers::is_level(level) {
+            return Err(unknown());
+        }
+        rest.herder.set_logger_level(&name, level).await?;
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
     let changed = rest.loggers.set(&name, level).map_err(|e| match e {
-        SetLevelError::UnknownLevel => ApiError::not_found(format!("invalid log level '{level}'.")),
+        SetLevelError::UnknownLevel => unknown(),
         SetLevelError::TooMany => ApiError::bad_request("too many loggers have a level of their own: set one further up"),
     })?;
-    match query.scope.as_deref() {
-        Some(scope) if scope.eq_ignore_ascii_case("cluster") => Ok(StatusCode::NO_CONTENT.into_response()),
-        _ => Ok(Json(changed).into_response()),
-    }
+    Ok(Json(changed).into_response())
 }

@@ -10,16 +10,17 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::error::{ApiError, ApiResult};
+use crate::cluster::view::OffsetPatch;
 use crate::config::RawConfig;
-
-/// A JSON body; an empty one and `null` are refused with what was expected, as 500, as in Connect.
-pub struct Body<T>(pub T);
 
 /// A body that nobody looks at; its media type is checked all the same.
 pub struct Ignored;
 
 /// Keys with values of any scalar type.
 pub struct ConfigBody(pub RawConfig);
+
+/// The same, or nothing.
+pub struct MaybeConfigBody(pub Option<RawConfig>);
 
 /// `POST /connectors`.
 pub struct CreateBody {
@@ -28,14 +29,8 @@ pub struct CreateBody {
     pub initial_state: Option<String>,
 }
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request, state: &S) -> ApiResult<Self> {
-        let bytes = read(request, state).await?;
-        parse::<Option<T>>(&bytes)?.map(Body).ok_or_else(missing)
-    }
-}
+/// `PATCH /connectors/{c}/offsets`: at least one entry.
+pub struct OffsetsBody(pub Vec<OffsetPatch>);
 
 impl<S: Send + Sync> FromRequest<S> for Ignored {
     type Rejection = ApiError;
@@ -49,9 +44,18 @@ impl<S: Send + Sync> FromRequest<S> for ConfigBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> ApiResult<Self> {
+        let MaybeConfigBody(config) = MaybeConfigBody::from_request(request, state).await?;
+        config.map(Self).ok_or_else(missing)
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for MaybeConfigBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> ApiResult<Self> {
         let bytes = read(request, state).await?;
         let raw: Option<BTreeMap<String, Box<RawValue>>> = parse(&bytes)?;
-        Ok(Self(texts(raw.ok_or_else(missing)?)?))
+        Ok(Self(raw.map(texts).transpose()?))
     }
 }
 
@@ -80,7 +84,26 @@ impl<S: Send + Sync> FromRequest<S> for CreateBody {
     }
 }
 
-fn missing() -> ApiError {
+impl<S: Send + Sync> FromRequest<S> for OffsetsBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> ApiResult<Self> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Raw {
+            offsets: Option<Vec<OffsetPatch>>,
+        }
+        let bytes = read(request, state).await?;
+        let raw: Raw = parse::<Option<Raw>>(&bytes)?.ok_or_else(missing)?;
+        let offsets = raw.offsets.unwrap_or_default();
+        if offsets.is_empty() {
+            return Err(ApiError::bad_request("Partitions / offsets need to be provided for an alter offsets request"));
+        }
+        Ok(Self(offsets))
+    }
+}
+
+pub(super) fn missing() -> ApiError {
     ApiError::internal("The request has no body: send a JSON object")
 }
 
@@ -102,6 +125,8 @@ fn media_type(headers: &HeaderMap) -> Option<bool> {
 }
 
 fn parse<T: DeserializeOwned + Default>(bytes: &[u8]) -> ApiResult<T> {
+    // A byte order mark, as some editors leave it.
+    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     match bytes.trim_ascii_start().first() {
         None => return Ok(T::default()),
         // What begins otherwise is no JSON at all, or `null`, or no object: serde would take an array for one.

@@ -2,21 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::{Path, Query, RawQuery, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use penstock_api::Props;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::Rest;
-use super::body::{ConfigBody, CreateBody, Ignored};
+use super::body::{self, ConfigBody, CreateBody, Ignored, MaybeConfigBody, OffsetsBody};
 use super::error::{ApiError, ApiResult};
+use super::params::Params;
 use crate::cluster::HerderError;
 use crate::cluster::view::{ConnectorInfo, TargetState};
-use crate::config::{RawConfig, validate};
+use crate::config::{RawConfig, Scheme, validate};
 
 pub(super) fn routes() -> Router<Rest> {
     Router::new()
@@ -31,16 +32,13 @@ pub(super) fn routes() -> Router<Rest> {
         .route("/connectors/{connector}/tasks", get(tasks))
         .route("/connectors/{connector}/tasks/{task}/status", get(task_status))
         .route("/connectors/{connector}/tasks/{task}/restart", post(restart_task))
-        .route("/connectors/{connector}/offsets", get(offsets))
+        .route("/connectors/{connector}/offsets", get(offsets).patch(alter_offsets).delete(reset_offsets))
         .route("/connectors/{connector}/topics", get(topics))
         .route("/connectors/{connector}/topics/reset", put(reset_topics))
 }
 
-async fn list(State(rest): State<Rest>, RawQuery(query): RawQuery) -> ApiResult<Response> {
-    let expansions: Vec<String> = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes())
-        .filter(|(key, _)| key == "expand")
-        .map(|(_, value)| value.into_owned())
-        .collect();
+async fn list(State(rest): State<Rest>, params: Params) -> ApiResult<Response> {
+    let expansions: Vec<String> = params.all("expand").map(str::to_owned).collect();
     let names = rest.herder.connectors().await?;
     if expansions.is_empty() {
         return Ok(Json(names).into_response());
@@ -82,7 +80,7 @@ async fn create(State(rest): State<Rest>, headers: HeaderMap, body: CreateBody) 
     let config = with_name(body.config, &name)?;
     let config = without_nulls(&rest, config).await?;
     let (_, info) = rest.herder.put_config(&name, config, true, initial_state).await?;
-    Ok(created(&headers, &info))
+    Ok(created(rest.scheme, &headers, &info))
 }
 
 fn target_state(text: &str) -> ApiResult<TargetState> {
@@ -114,14 +112,14 @@ async fn without_nulls(rest: &Rest, config: RawConfig) -> ApiResult<Props> {
     Ok(config.into_iter().filter_map(|(key, value)| Some((key, value?))).collect())
 }
 
-fn created(headers: &HeaderMap, info: &ConnectorInfo) -> Response {
-    (StatusCode::CREATED, [(header::LOCATION, location(headers, &info.name))], Json(info)).into_response()
+fn created(scheme: Scheme, headers: &HeaderMap, info: &ConnectorInfo) -> Response {
+    (StatusCode::CREATED, [(header::LOCATION, location(scheme, headers, &info.name))], Json(info)).into_response()
 }
 
 /// Where a connector is found, seen from the client.
-fn location(headers: &HeaderMap, name: &str) -> String {
+fn location(scheme: Scheme, headers: &HeaderMap, name: &str) -> String {
     let host = headers.get(header::HOST).and_then(|h| h.to_str().ok());
-    let base = host.map_or(String::new(), |host| format!("http://{host}"));
+    let base = host.map_or(String::new(), |host| format!("{}://{host}", scheme.name()));
     let mut path = String::from("/connectors/");
     for byte in name.bytes() {
         match byte {
@@ -152,10 +150,18 @@ async fn put_config(
 ) -> ApiResult<Response> {
     let config = without_nulls(&rest, with_name(config, &name)?).await?;
     let (is_new, info) = rest.herder.put_config(&name, config, false, None).await?;
-    Ok(if is_new { created(&headers, &info) } else { Json(info).into_response() })
+    Ok(if is_new { created(rest.scheme, &headers, &info) } else { Json(info).into_response() })
 }
 
-async fn patch_config(State(rest): State<Rest>, Path(name): Path<String>, ConfigBody(patch): ConfigBody) -> ApiResult<Response> {
+async fn patch_config(
+    State(rest): State<Rest>,
+    Path(name): Path<String>,
+    MaybeConfigBody(patch): MaybeConfigBody,
+) -> ApiResult<Response> {
+    let Some(patch) = patch else {
+        // As in Java, that there is no such connector is said first.
+        return Err(rest.herder.info(&name).await.map_or_else(ApiError::from, |_| body::missing()));
+    };
     if let Some(other) = patch.get("name").filter(|n| n.as_deref() != Some(&name)) {
         let shown = other.as_deref().unwrap_or("null");
         let message = format!("Connector name configuration ({shown}) doesn't match connector name in the URL ({name})");
@@ -173,22 +179,8 @@ async fn status(State(rest): State<Rest>, Path(name): Path<String>) -> ApiResult
     Ok(Json(rest.herder.status(&name).await?).into_response())
 }
 
-/// `includeTasks` and `onlyFailed`: anything but `true` is false, as Java reads booleans.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RestartQuery {
-    include_tasks: Option<String>,
-    only_failed: Option<String>,
-}
-
-async fn restart(
-    State(rest): State<Rest>,
-    Path(name): Path<String>,
-    Query(query): Query<RestartQuery>,
-    _body: Ignored,
-) -> ApiResult<Response> {
-    let flag = |text: Option<String>| text.is_some_and(|t| t.eq_ignore_ascii_case("true"));
-    let (include_tasks, only_failed) = (flag(query.include_tasks), flag(query.only_failed));
+async fn restart(State(rest): State<Rest>, Path(name): Path<String>, params: Params, _body: Ignored) -> ApiResult<Response> {
+    let (include_tasks, only_failed) = (params.is_true("includeTasks"), params.is_true("onlyFailed"));
     match rest.herder.restart_connector(&name, include_tasks, only_failed).await? {
         Some(status) => Ok((StatusCode::ACCEPTED, Json(status)).into_response()),
         None => Ok(StatusCode::NO_CONTENT.into_response()),
@@ -249,6 +241,18 @@ async fn offsets(State(rest): State<Rest>, Path(name): Path<String>) -> ApiResul
     Ok(Json(json!({ "offsets": rest.herder.offsets(&name).await? })).into_response())
 }
 
+async fn alter_offsets(
+    State(rest): State<Rest>,
+    Path(name): Path<String>,
+    OffsetsBody(patch): OffsetsBody,
+) -> ApiResult<Response> {
+    Ok(Json(json!({ "message": rest.herder.change_offsets(&name, Some(patch)).await? })).into_response())
+}
+
+async fn reset_offsets(State(rest): State<Rest>, Path(name): Path<String>, _body: Ignored) -> ApiResult<Response> {
+    Ok(Json(json!({ "message": rest.herder.change_offsets(&name, None).await? })).into_response())
+}
+
 async fn topics(State(rest): State<Rest>, Path(name): Path<String>) -> ApiResult<Response> {
     if !rest.worker.topic_tracking {
         return Err(ApiError::new(StatusCode::FORBIDDEN, "Topic tracking is disabled."));
@@ -275,8 +279,8 @@ mod tests {
     #[test]
     fn a_location_can_be_followed() {
         let mut headers = HeaderMap::new();
-        assert_eq!(location(&headers, "orders"), "/connectors/orders");
+        assert_eq!(location(Scheme::Http, &headers, "orders"), "/connectors/orders");
         headers.insert(header::HOST, header::HeaderValue::from_static("h:1"));
-        assert_eq!(location(&headers, "a/b c%\u{fc}?+"), "http://h:1/connectors/a%2Fb%20c%25%C3%BC%3F+");
+        assert_eq!(location(Scheme::Https, &headers, "a/b c%\u{fc}?+"), "https://h:1/connectors/a%2Fb%20c%25%C3%BC%3F+");
     }
 }

@@ -2,13 +2,17 @@
 
 pub mod error;
 pub mod body;
+pub mod params;
 mod forward;
 mod connectors;
 mod internal;
 mod plugins;
 mod admin;
+mod cors;
 mod metrics;
 mod http;
+mod openapi;
+pub mod tls;
 
 use std::sync::{Arc, OnceLock};
 
@@ -18,7 +22,7 @@ use axum::middleware;
 use penstock_api::Registry;
 
 use crate::cluster::Herder;
-use crate::config::WorkerConfig;
+use crate::config::{Scheme, WorkerConfig};
 use crate::logging::Loggers;
 
 /// What the handlers share. Cheap to clone.
@@ -30,6 +34,8 @@ pub struct Rest {
     pub loggers: Loggers,
     /// Filled when Kafka has told it.
     pub cluster_id: Arc<OnceLock<String>>,
+    /// How the listener that serves is spoken to.
+    pub scheme: Scheme,
 }
 
 /// Configurations are small; what is larger than this is refused with 413.
@@ -51,7 +57,12 @@ pub fn router(rest: Rest, paths: Paths) -> Router {
     let worker = rest.worker.clone();
     let mut router = Router::new();
     if paths != Paths::Admin {
-        router = router.merge(admin::root()).merge(connectors::routes()).merge(internal::routes()).merge(plugins::routes());
+        router = router
+            .merge(admin::root())
+            .merge(openapi::routes())
+            .merge(connectors::routes())
+            .merge(internal::routes())
+            .merge(plugins::routes());
     }
     if paths != Paths::Public {
         router = router.merge(admin::loggers());
@@ -59,5 +70,7 @@ pub fn router(rest: Rest, paths: Paths) -> Router {
     let router = router.route_layer(middleware::from_fn_with_state(rest.clone(), forward::lead));
     // Wherever REST is: whoever scrapes may reach only one of the listeners.
     let router = http::json_only(router).merge(metrics::routes());
-    http::wrap(router.layer(DefaultBodyLimit::max(BODY_BYTES_MAX)).with_state(rest), &worker.rest)
+    // As in Java, the extension guards the public listeners, with `/admin` if it is served there.
+    let users = worker.rest.users.clone().filter(|_| paths != Paths::Admin);
+    http::wrap(router.layer(DefaultBodyLimit::max(BODY_BYTES_MAX)).with_state(rest), &worker.rest, users)
 }

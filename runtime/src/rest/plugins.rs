@@ -1,15 +1,16 @@
 //! `/connector-plugins`: what can be configured, and whether a configuration is good.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
 use axum::{Json, Router};
 use penstock_api::{Plugin, PluginKind};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::Rest;
 use super::body::ConfigBody;
 use super::error::{ApiError, ApiResult};
+use super::params::Params;
 use crate::config::validate::{CONNECTORS, plugin_keys};
 use crate::config::{validate, version};
 
@@ -38,14 +39,8 @@ struct PluginInfo<'a> {
     version: &'a str,
 }
 
-#[derive(Deserialize)]
-struct ListQuery {
-    #[serde(rename = "connectorsOnly")]
-    connectors_only: Option<String>,
-}
-
-async fn list(State(rest): State<Rest>, Query(query): Query<ListQuery>) -> Response {
-    let connectors_only = query.connectors_only.filter(|t| !t.is_empty()).is_none_or(|t| t.eq_ignore_ascii_case("true"));
+async fn list(State(rest): State<Rest>, params: Params) -> Response {
+    let connectors_only = params.first("connectorsOnly").is_none_or(str::is_empty) || params.is_true("connectorsOnly");
     let kinds = if connectors_only { CONNECTORS } else { &ALL_KINDS };
     let mut listing = Vec::new();
     for kind in kinds {
@@ -56,20 +51,17 @@ async fn list(State(rest): State<Rest>, Query(query): Query<ListQuery>) -> Respo
     Json(listing).into_response()
 }
 
-#[derive(Deserialize)]
-struct KeysQuery {
-    version: Option<String>,
-}
-
-async fn keys(State(rest): State<Rest>, Path(name): Path<String>, Query(query): Query<KeysQuery>) -> ApiResult<Response> {
+async fn keys(State(rest): State<Rest>, Path(name): Path<String>, params: Params) -> ApiResult<Response> {
     let plugin = rest.registry.find(&ALL_KINDS, &name).ok_or_else(|| ApiError::not_found(format!("Unknown plugin {name}.")))?;
-    if let Some(wanted) = query.version
-        && let Err(range) = version::satisfies(&plugin.version, &wanted)
-    {
-        return Err(ApiError::bad_request(format!(
-            "Plugin {} has version {} which does not match the required version range {range}",
-            plugin.class, plugin.version
-        )));
+    if let Some(wanted) = params.first("version") {
+        // As in Java, no version at all is not the same as any version.
+        let range = if wanted.is_empty() { Err("[,]".to_owned()) } else { version::satisfies(&plugin.version, wanted) };
+        if let Err(range) = range {
+            return Err(ApiError::bad_request(format!(
+                "Plugin {} not found that matches the version range {range}, available versions: [{}]",
+                plugin.class, plugin.version
+            )));
+        }
     }
     Ok(Json(plugin_keys(plugin, &rest.registry, &rest.worker)).into_response())
 }

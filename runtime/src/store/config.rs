@@ -190,6 +190,24 @@ impl<'s> ConnectorView<'s> {
         }
     }
 
+    /// Planned tasks with the `task.class` that the written ones have, if these are the same connector's. Only Java asks for it,
+    /// and only Java knows it: a cluster that is taken over and handed back must not lose it.
+    #[must_use]
+    pub fn with_task_class(&self, mut planned: Vec<Arc<Props>>) -> Vec<Arc<Props>> {
+        let class_of = |props: &Props| props.get("connector.class").cloned();
+        let written = self
+            .slot
+            .tasks
+            .as_ref()
+            .filter(|tasks| tasks.made_from.as_ref().is_none_or(|made_from| class_of(made_from) == class_of(self.props())));
+        if let Some(class) = written.and_then(|tasks| tasks.props.first()?.get("task.class")) {
+            for task in planned.iter_mut().filter(|task| task.get("task.class") != Some(class)) {
+                Arc::make_mut(task).insert("task.class".into(), class.clone());
+            }
+        }
+        planned
+    }
+
     /// Whether tasks are missing, which only planning anew can mend.
     #[must_use]
     pub fn is_inconsistent(&self) -> bool {
@@ -278,6 +296,24 @@ mod tests {
         let state = fold(&numbered(events));
         assert!(state.connector("a").unwrap().tasks_differ(&[props(9)]));
         assert_eq!(state.connector("a").unwrap().runnable_since(), Some(2), "until then the old ones run");
+    }
+
+    #[test]
+    fn the_class_of_tasks_is_javas_as_long_as_the_connector_is_the_same() {
+        let props = |pairs: &[(&str, &str)]| Arc::new(pairs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect::<Props>());
+        let connector = |class: &str| Event::Connector { name: "a".into(), props: Some(props(&[("connector.class", class)])) };
+        let mut events = vec![connector("x.Sink")];
+        events.extend(task_set(&"a".into(), &[props(&[("task.class", "x.Sink$Task")])]));
+        let planned = || vec![props(&[("task.class", "x.SinkTask")])];
+        let check = |events: Vec<Event>, expected: &str| {
+            let state = fold(&numbered(events));
+            let tasks = state.connector("a").unwrap().with_task_class(planned());
+            assert_eq!(tasks[0]["task.class"], expected);
+        };
+        check(events.clone(), "x.Sink$Task");
+        events.push(connector("y.Sink"));
+        check(events, "x.SinkTask");
+        check(vec![connector("x.Sink")], "x.SinkTask");
     }
 
     #[test]
