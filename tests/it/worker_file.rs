@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use penstock::config::WorkerConfig;
+use penstock::config::common::{CONVERTERS, sink_definition};
 use penstock::config::worker_keys::{Effect, Mode, is_of_cluster, keys_of};
-use penstock_api::config::Default;
+use penstock_api::config::{ConfigKey, Default};
+use penstock_api::{Props, Registry};
 use penstock_tests::java;
 
 /// Other defaults on purpose: `runtime/DIFFERENCES.md` says why.
@@ -21,10 +24,30 @@ fn every_key_of_javas_workers_is_known_with_its_type_and_default() {
     assert!(unsaid.is_empty(), "these say something to a standalone worker of Java's: {unsaid:?}");
 }
 
+#[test]
+fn every_key_of_javas_sink_connectors_is_known_with_its_type_and_default() {
+    let required = ["bootstrap.servers", "group.id", "config.storage.topic", "offset.storage.topic", "status.storage.topic"];
+    let mut worker: Props = required.map(|key| (key.to_owned(), key.to_owned())).into();
+    worker.extend(["key.converter", "value.converter"].map(|key| (key.to_owned(), "x.Converter".to_owned())));
+    let worker = WorkerConfig::new(&worker).expect("a good worker file");
+    let definition = sink_definition(None, &Registry::new(), &worker);
+    let mut ours: BTreeMap<_, _> = definition.keys().iter().map(|key| (key.name.clone(), (key.clone(), Effect::Works))).collect();
+    for (converter, _) in CONVERTERS {
+        let (key, _) = ours.get_mut(converter).expect("connectors choose converters");
+        assert!(matches!(key.default, Default::Value(_)), "a connector that names none has the worker's");
+        key.default = Default::Null;
+    }
+    compare(&java::oracle(), "sink", &ours, 20);
+}
+
 fn check(described: &[Vec<String>], kind: &str, mode: Mode) {
-    let ours: BTreeMap<_, _> = keys_of(mode).map(|(key, effect)| (key.name.clone(), (key, effect))).collect();
+    let ours = keys_of(mode).map(|(key, effect)| (key.name.clone(), (key, effect))).collect();
+    compare(described, kind, &ours, 40);
+}
+
+fn compare(described: &[Vec<String>], kind: &str, ours: &BTreeMap<String, (ConfigKey, Effect)>, at_least: usize) {
     let javas: Vec<_> = described.iter().filter(|line| line[0] == kind).collect();
-    assert!(javas.len() > 40, "the oracle lists Java's keys: {javas:?}");
+    assert!(javas.len() > at_least, "the oracle lists Java's keys: {javas:?}");
     let mut problems = Vec::new();
     for line in javas {
         let [_, name, kind, default] = line.as_slice() else { panic!("four parts: {line:?}") };

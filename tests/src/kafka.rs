@@ -143,6 +143,12 @@ impl Builder {
         self
     }
 
+    /// One more argument of its JVM.
+    pub fn jvm(mut self, argument: impl Into<String>) -> Self {
+        self.jvm.push(argument.into());
+        self
+    }
+
     /// For measurements: the JVM's own choice of compiler and collector, and a heap of this size.
     pub fn as_in_production(mut self, heap_max_mb: u32) -> Self {
         self.jvm.clear();

@@ -43,6 +43,7 @@ pub mod guests;
 pub mod certificates;
 pub mod worker;
 pub mod snowflake;
+pub mod tokens;
 
 pub use connect::{Answer, Connect};
 pub use faulty_registry::{FaultyRegistry, Mood};
@@ -51,5 +52,6 @@ pub use kafka::{Kafka, Message, unique};
 pub use process::Usage;
 pub use registry::Registry;
 pub use snowflake::{FakeSnowflake, Fault};
+pub use tokens::FakeTokenServer;
 pub use wait::{eventually, wait_until};
 pub use worker::Worker;

@@ -428,6 +428,9 @@ pub(super) fn whole_match(pattern: &str) -> std::result::Result<Regex, fancy_reg
 }
 
 fn check_group(report: &mut Report, props: &Props, worker: &WorkerConfig) {
+    if worker.standalone.is_some() {
+        return;
+    }
     let overridden = props.get("consumer.override.group.id").map(|id| id.trim());
     let name = props.get("name").map_or("", |n| n.trim());
     match overridden {
@@ -444,8 +447,10 @@ fn check_group(report: &mut Report, props: &Props, worker: &WorkerConfig) {
     }
 }
 
+/// Of the clients that a sink has: as in Java nobody looks at settings of a producer and an admin client that only dead letters need.
 fn check_overrides(report: &mut Report, props: &Props, worker: &WorkerConfig) {
-    for prefix in OVERRIDES {
+    let has_dead_letters = props.get("errors.deadletterqueue.topic.name").is_some_and(|topic| !topic.trim().is_empty());
+    for prefix in OVERRIDES.into_iter().filter(|prefix| has_dead_letters || *prefix == OVERRIDES[0]) {
         let overrides = behind(props, prefix);
         let violations: BTreeMap<&str, String> = worker.override_policy.violations(&overrides).collect();
         for (setting, value) in &overrides {

@@ -24,7 +24,7 @@ const REQUIRED: Option<&str> = None;
 const NULL: Option<&str> = Some("\0null");
 
 const JVM: Effect = Effect::None("it names a Java class or a feature of the JVM");
-const OAUTH: Effect = Effect::None("tokens are asked for with client credentials, and checked by the brokers alone");
+const OAUTH: Effect = Effect::None("librdkafka asks for tokens, and brokers alone check them");
 const METRICS: Effect = Effect::None("metrics are all kept, and Prometheus reads them at /metrics");
 const FOLLOWS: Effect =
     Effect::None("workers here follow the internal topics all the time: none has to catch up before it joins");
@@ -246,7 +246,7 @@ const CLIENT: &[Row] = &[
     Row("sasl.kerberos.service.name", Text, NULL, Any, Client, ""),
     Row("sasl.kerberos.ticket.renew.jitter", Double, NULL, Any, JVM, ""),
     Row("sasl.kerberos.ticket.renew.window.factor", Double, NULL, Any, JVM, ""),
-    Row("sasl.login.callback.handler.class", Class, NULL, Any, JVM, ""),
+    Row("sasl.login.callback.handler.class", Class, NULL, Any, Client, ""),
     Row("sasl.login.class", Class, NULL, Any, JVM, ""),
     Row("sasl.login.connect.timeout.ms", Int, NULL, Any, JVM, ""),
     Row("sasl.login.read.timeout.ms", Int, NULL, Any, JVM, ""),
@@ -261,17 +261,17 @@ const CLIENT: &[Row] = &[
     Row("sasl.oauthbearer.client.credentials.client.secret", Password, NULL, Any, Client, ""),
     Row("sasl.oauthbearer.scope", Text, NULL, Any, Client, ""),
     Row("sasl.oauthbearer.token.endpoint.url", Text, NULL, Any, Client, ""),
-    Row("sasl.oauthbearer.assertion.algorithm", Text, NULL, Any, OAUTH, ""),
-    Row("sasl.oauthbearer.assertion.claim.aud", Text, NULL, Any, OAUTH, ""),
-    Row("sasl.oauthbearer.assertion.claim.exp.seconds", Int, NULL, Any, OAUTH, ""),
-    Row("sasl.oauthbearer.assertion.claim.iss", Text, NULL, Any, OAUTH, ""),
-    Row("sasl.oauthbearer.assertion.claim.jti.include", Boolean, NULL, Any, OAUTH, ""),
-    Row("sasl.oauthbearer.assertion.claim.nbf.seconds", Int, NULL, Any, OAUTH, ""),
-    Row("sasl.oauthbearer.assertion.claim.sub", Text, NULL, Any, OAUTH, ""),
-    Row("sasl.oauthbearer.assertion.file", Text, NULL, Any, OAUTH, ""),
-    Row("sasl.oauthbearer.assertion.private.key.file", Text, NULL, Any, OAUTH, ""),
-    Row("sasl.oauthbearer.assertion.private.key.passphrase", Password, NULL, Any, OAUTH, ""),
-    Row("sasl.oauthbearer.assertion.template.file", Text, NULL, Any, OAUTH, ""),
+    Row("sasl.oauthbearer.assertion.algorithm", Text, NULL, Any, Client, ""),
+    Row("sasl.oauthbearer.assertion.claim.aud", Text, NULL, Any, Client, ""),
+    Row("sasl.oauthbearer.assertion.claim.exp.seconds", Int, NULL, Any, Client, ""),
+    Row("sasl.oauthbearer.assertion.claim.iss", Text, NULL, Any, Client, ""),
+    Row("sasl.oauthbearer.assertion.claim.jti.include", Boolean, NULL, Any, Client, ""),
+    Row("sasl.oauthbearer.assertion.claim.nbf.seconds", Int, NULL, Any, Client, ""),
+    Row("sasl.oauthbearer.assertion.claim.sub", Text, NULL, Any, Client, ""),
+    Row("sasl.oauthbearer.assertion.file", Text, NULL, Any, Client, ""),
+    Row("sasl.oauthbearer.assertion.private.key.file", Text, NULL, Any, Client, ""),
+    Row("sasl.oauthbearer.assertion.private.key.passphrase", Password, NULL, Any, Client, ""),
+    Row("sasl.oauthbearer.assertion.template.file", Text, NULL, Any, Client, ""),
     Row("sasl.oauthbearer.clock.skew.seconds", Int, NULL, Any, OAUTH, ""),
     Row("sasl.oauthbearer.expected.audience", List, NULL, Any, OAUTH, ""),
     Row("sasl.oauthbearer.expected.issuer", Text, NULL, Any, OAUTH, ""),
@@ -282,7 +282,7 @@ const CLIENT: &[Row] = &[
     Row("sasl.oauthbearer.jwks.endpoint.url", Text, NULL, Any, OAUTH, ""),
     Row("sasl.oauthbearer.scope.claim.name", Text, NULL, Any, OAUTH, ""),
     Row("sasl.oauthbearer.sub.claim.name", Text, NULL, Any, OAUTH, ""),
-    Row("sasl.oauthbearer.jwt.retriever.class", Class, NULL, Any, JVM, ""),
+    Row("sasl.oauthbearer.jwt.retriever.class", Class, NULL, Any, Client, ""),
     Row("sasl.oauthbearer.jwt.validator.class", Class, NULL, Any, JVM, ""),
     Row("ssl.cipher.suites", List, NULL, Any, Client, ""),
     Row("ssl.enabled.protocols", List, NULL, Any, JVM, ""),

@@ -8,6 +8,8 @@ mod group_members;
 pub mod admin;
 mod fetch;
 mod native;
+mod jaas;
+mod oauth;
 mod security;
 pub mod settings;
 mod subscription;

@@ -2,7 +2,12 @@
 
 use penstock_api::{Error, Props, Result};
 use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::producer::BaseProducer;
+use std::sync::OnceLock;
 
+use super::jaas::Jaas;
+use super::oauth;
 use super::settings::{notice, wrong};
 
 /// Translates `security.protocol`, `ssl.*` and `sasl.*`.
@@ -108,20 +113,15 @@ fn sasl(who: &str, props: &Props, client: &mut ClientConfig) -> Result<()> {
             return Err(wrong(who, key, class, "no class: Java classes cannot be loaded; use PLAIN, SCRAM or OAUTHBEARER"));
         }
     }
+    // Java's default, too.
     let mechanism = given("sasl.mechanism").unwrap_or("GSSAPI").to_uppercase();
-    if mechanism == "GSSAPI" {
-        return Err(wrong(
-            who,
-            "sasl.mechanism",
-            &mechanism,
-            "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER (no Kerberos yet)",
-        ));
-    }
     client.set("sasl.mechanism", &mechanism);
-    let login = given("sasl.jaas.config").map(|text| Jaas::parse(who, text)).transpose()?;
-    let option = |key: &str| login.as_ref().and_then(|l| l.option(key));
-    if mechanism == "OAUTHBEARER" {
-        return oauth(who, props, &option, client);
+    let login = given("sasl.jaas.config").map(|text| Jaas::parse(who, text)).transpose()?.unwrap_or_default();
+    let option = |key: &str| login.option(key);
+    match mechanism.as_str() {
+        "OAUTHBEARER" => return oauth::apply(who, props, &login, client),
+        "GSSAPI" => return kerberos(who, props, &login, client),
+        _ => {}
     }
     let missing = || {
         let module = if mechanism == "PLAIN" { "plain.PlainLoginModule" } else { "scram.ScramLoginModule" };
@@ -133,88 +133,38 @@ fn sasl(who: &str, props: &Props, client: &mut ClientConfig) -> Result<()> {
     Ok(())
 }
 
-fn oauth<'o>(who: &str, props: &'o Props, option: &dyn Fn(&str) -> Option<&'o str>, client: &mut ClientConfig) -> Result<()> {
-    const HANDLER: &str = "sasl.login.callback.handler.class";
+/// Kerberos, where librdkafka was built with it.
+fn kerberos(who: &str, props: &Props, login: &Jaas, client: &mut ClientConfig) -> Result<()> {
     let given = |key: &str| props.get(key).map(|v| v.trim()).filter(|v| !v.is_empty());
-    if let Some(class) = given(HANDLER)
-        && !class.ends_with(".OAuthBearerLoginCallbackHandler")
-    {
-        return Err(wrong(
-            who,
-            HANDLER,
-            class,
-            "Kafka's own OAuthBearerLoginCallbackHandler; other Java classes cannot be loaded",
-        ));
+    if !has_kerberos() {
+        let said = if given("sasl.mechanism").is_some() { "is GSSAPI" } else { "is not given, which stands for GSSAPI" };
+        return Err(Error::config(format!(
+            "`sasl.mechanism` of {who} {said}, that is Kerberos, which is not built into this worker: give PLAIN, SCRAM-SHA-256, \
+             SCRAM-SHA-512 or OAUTHBEARER, or build penstock with the feature gssapi of rdkafka, which needs libsasl2"
+        )));
     }
-    let Some(url) = given("sasl.oauthbearer.token.endpoint.url") else {
-        return Err(Error::config(format!("`sasl.oauthbearer.token.endpoint.url` of {who} is missing, which OAUTHBEARER needs")));
-    };
-    client.set("sasl.oauthbearer.method", "oidc").set("sasl.oauthbearer.token.endpoint.url", url);
     let pairs = [
-        ("clientId", "sasl.oauthbearer.client.credentials.client.id", "sasl.oauthbearer.client.id"),
-        ("clientSecret", "sasl.oauthbearer.client.credentials.client.secret", "sasl.oauthbearer.client.secret"),
-        ("scope", "sasl.oauthbearer.scope", "sasl.oauthbearer.scope"),
+        ("sasl.kerberos.service.name", given("sasl.kerberos.service.name").or_else(|| login.option("serviceName"))),
+        ("sasl.kerberos.principal", login.option("principal")),
+        ("sasl.kerberos.keytab", login.option("keyTab")),
+        ("sasl.kerberos.min.time.before.relogin", given("sasl.kerberos.min.time.before.relogin")),
     ];
-    for (jaas, java, ours) in pairs {
-        if let Some(value) = given(java).or_else(|| option(jaas)) {
-            client.set(ours, value);
+    for (key, value) in pairs {
+        if let Some(value) = value {
+            client.set(key, value);
         }
     }
     Ok(())
 }
 
-/// A login: `module.Class required key="value" ...;`.
-struct Jaas {
-    options: Vec<(String, String)>,
-}
-
-impl Jaas {
-    fn parse(who: &str, text: &str) -> Result<Self> {
-        let broken = || {
-            Error::config(format!(
-                "`sasl.jaas.config` of {who} cannot be read: give `<login module> required key=\"value\" ...;`"
-            ))
-        };
-        let body = text.trim().strip_suffix(';').ok_or_else(broken)?;
-        let mut rest = body.trim_start();
-        for _ in 0..2 {
-            let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
-            if end == 0 {
-                return Err(broken());
-            }
-            rest = rest[end..].trim_start();
-        }
-        let mut options = Vec::new();
-        while !rest.is_empty() {
-            let (key, after) = rest.split_once('=').ok_or_else(broken)?;
-            let (value, after) = Self::value(after.trim_start()).ok_or_else(broken)?;
-            options.push((key.trim().trim_matches('"').to_owned(), value));
-            rest = after.trim_start();
-        }
-        Ok(Self { options })
-    }
-
-    /// A value, in quotes or bare, and what comes behind it.
-    fn value(text: &str) -> Option<(String, &str)> {
-        let Some(quoted) = text.strip_prefix('"') else {
-            let end = text.find(char::is_whitespace).unwrap_or(text.len());
-            return Some((text[..end].to_owned(), &text[end..]));
-        };
-        let mut value = String::new();
-        let mut chars = quoted.char_indices();
-        while let Some((at, c)) = chars.next() {
-            match c {
-                '"' => return Some((value, &quoted[at + 1..])),
-                '\\' => value.push(chars.next()?.1),
-                c => value.push(c),
-            }
-        }
-        None
-    }
-
-    fn option(&self, key: &str) -> Option<&str> {
-        self.options.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str())
-    }
+/// Whether librdkafka was built with Kerberos. Its list of features says so in any case: it is made to begin with it, reaching nobody.
+fn has_kerberos() -> bool {
+    static HAS: OnceLock<bool> = OnceLock::new();
+    *HAS.get_or_init(|| {
+        let mut client = ClientConfig::new();
+        client.set_log_level(RDKafkaLogLevel::Emerg).set("security.protocol", "sasl_plaintext").set("sasl.mechanism", "GSSAPI");
+        client.set("sasl.kerberos.kinit.cmd", "").create::<BaseProducer>().is_ok()
+    })
 }
 
 #[cfg(test)]
@@ -294,7 +244,9 @@ mod tests {
     fn what_only_java_can_do_says_what_to_do_instead() {
         let jks = error(&[("security.protocol", "SSL"), ("ssl.truststore.location", "/ca.jks")]);
         assert!(jks.contains("keytool -importkeystore -srckeystore /ca.jks") && jks.contains("ssl.truststore.type=PEM"), "{jks}");
-        assert!(error(&[("security.protocol", "SASL_SSL")]).contains("no Kerberos yet"));
+        assert!(error(&[("security.protocol", "SASL_SSL")]).contains("is not given, which stands for GSSAPI, that is Kerberos"));
+        let kerberos = [("security.protocol", "SASL_SSL"), ("sasl.mechanism", "GSSAPI")];
+        assert!(error(&kerberos).contains("is not built into this worker: give PLAIN"), "{}", error(&kerberos));
         let no_login = error(&[("security.protocol", "SASL_SSL"), ("sasl.mechanism", "SCRAM-SHA-512")]);
         assert!(no_login.contains("ScramLoginModule required"), "{no_login}");
         assert!(error(&[("security.protocol", "tls")]).contains("SASL_SSL"));

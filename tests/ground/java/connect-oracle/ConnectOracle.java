@@ -4,6 +4,7 @@ import java.util.TreeMap;
 import org.apache.kafka.common.MetricNameTemplate;
 import org.apache.kafka.common.config.ConfigDef;
 import org.apache.kafka.connect.runtime.ConnectMetricsRegistry;
+import org.apache.kafka.connect.runtime.SinkConnectorConfig;
 import org.apache.kafka.connect.runtime.distributed.Crypto;
 import org.apache.kafka.connect.runtime.distributed.DistributedConfig;
 import org.apache.kafka.connect.runtime.standalone.StandaloneConfig;
@@ -13,6 +14,7 @@ import org.apache.kafka.connect.runtime.standalone.StandaloneConfig;
  *   metric      group, name, tags (separated by commas)
  *   distributed key, type, default (`null` when there is none, `REQUIRED` when one must be given)
  *   standalone  the same for standalone workers
+ *   sink        the same for sink connectors of any class
  */
 public class ConnectOracle {
     public static void main(String[] args) throws Exception {
@@ -21,6 +23,7 @@ public class ConnectOracle {
         }
         keys("distributed", distributed());
         keys("standalone", standalone());
+        keys("sink", SinkConnectorConfig.configDef());
     }
 
     /** Both definitions are private. */
