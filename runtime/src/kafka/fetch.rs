@@ -36,6 +36,7 @@ pub(super) struct FetchError {
     pub(super) code: RDKafkaErrorCode,
     pub(super) topic: Option<Arc<str>>,
     pub(super) partition: i32,
+    pub(super) offset: i64,
     pub(super) message: String,
 }
 
@@ -71,6 +72,7 @@ impl Fetcher {
                     code,
                     topic: Some(self.topics.name(message.rkt)),
                     partition: message.partition,
+                    offset: message.offset,
                     message: format!("the headers of the record at offset {} cannot be read", message.offset),
                 }),
             }
@@ -200,6 +202,7 @@ fn error(message: &Message, topics: &mut Topics) -> FetchError {
         code: message.err.into(),
         topic: (!message.rkt.is_null()).then(|| topics.name(message.rkt)),
         partition: message.partition,
+        offset: message.offset,
         // SAFETY: librdkafka answers a valid text that lives as long as the message.
         message: unsafe { text(rd::rd_kafka_message_errstr(message)) },
     }

@@ -605,7 +605,7 @@ pub(super) unsafe fn ask<T>(
     }
 }
 
-fn check_error(error: *mut rd::rd_kafka_error_t) -> Outcome<()> {
+pub(super) fn check_error(error: *mut rd::rd_kafka_error_t) -> Outcome<()> {
     if error.is_null() {
         return Ok(());
     }
