@@ -152,6 +152,7 @@ pub struct Usage {
     /// User and system time of all its threads, ended ones too. The kernel counts in steps of 10 ms.
     pub cpu: Duration,
     pub rss_bytes: u64,
+    pub threads: usize,
     /// The highest resident size so far.
     pub rss_peak_bytes: u64,
 }
@@ -162,6 +163,7 @@ impl Usage {
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
         Ok(Self {
             cpu: cpu_of_stat(&stat).context("read the times in /proc/PID/stat")?,
+            threads: number_of_status(&status, "Threads:").context("read Threads in /proc/PID/status")?,
             rss_bytes: size_of_status(&status, "VmRSS:").context("read VmRSS in /proc/PID/status")?,
             rss_peak_bytes: size_of_status(&status, "VmHWM:").context("read VmHWM in /proc/PID/status")?,
         })
@@ -189,6 +191,10 @@ fn size_of_status(status: &str, field: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
     Some(kib * 1024)
+}
+
+fn number_of_status(status: &str, field: &str) -> Option<usize> {
+    status.lines().find_map(|line| line.strip_prefix(field))?.trim().parse().ok()
 }
 
 // ---- starting, so that nothing is left behind ----

@@ -289,6 +289,8 @@ const OUR_DEFAULTS: &[(&[Kind], &str, &str)] = &[
     (C, "queued.max.messages.kbytes", "8192"),
     (C, "queued.min.messages", "30000"),
     (C, "fetch.queue.backoff.ms", "5"),
+    // Java says true. For what few brokers ask for (KIP-714) each client would keep histograms, more than half of all its memory.
+    (ALL, "enable.metrics.push", "false"),
     // Java's default, range and cooperative-sticky, means range to a group of equals, which stops all tasks at each change.
     (C, "partition.assignment.strategy", "cooperative-sticky"),
 ];

@@ -1,4 +1,5 @@
-//! Penstock beside the real Java Connect: the same records from the same broker into a sink that does nothing.
+//! Penstock beside the real Java Connect: the same records from the same broker into a sink that does nothing; and many connectors
+//! that have nothing to do (`fleet.rs`).
 //!
 //! For each case and system a fresh worker is started, and drains the case's topic `--runs` times: a connector is created, and observed
 //! from outside until its group has committed the last record. Then:
@@ -14,6 +15,7 @@
 
 mod cases;
 mod drain;
+mod fleet;
 mod orders;
 mod report;
 mod systems;
@@ -51,6 +53,9 @@ struct Choice {
     /// JSON orders to drain in each run; Avro takes two fifths of it
     #[arg(long, default_value_t = 5_000_000)]
     records: u64,
+    /// Only these measurements
+    #[arg(long, value_enum, value_delimiter = ',')]
+    parts: Vec<Part>,
     /// Only these cases
     #[arg(long, value_enum, value_delimiter = ',')]
     cases: Vec<Case>,
@@ -71,6 +76,14 @@ struct Choice {
     output: PathBuf,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// What a record costs.
+    Records,
+    /// What many connectors cost that have nothing to do, and how soon they run.
+    Connectors,
+}
+
 #[tokio::main]
 async fn main() -> Result<()> {
     let cli = Cli::parse();
@@ -86,6 +99,13 @@ async fn bench(choice: Choice) -> Result<()> {
     let systems = chosen(&choice.systems, System::ALL);
     eprintln!("bench: starting a broker");
     let kafka = Kafka::builder().as_in_production(1024).start().await?;
+    let parts = chosen(&choice.parts, [Part::Records, Part::Connectors]);
+    if parts.contains(&Part::Connectors) {
+        fleet::measure(&kafka, &systems, &choice.output.with_file_name("connectors.json")).await?;
+    }
+    if !parts.contains(&Part::Records) {
+        return Ok(());
+    }
     let registry = if cases.contains(&Case::Avro) { Some(Registry::start().await?) } else { None };
     let topics = orders::Topics::produce(&kafka, registry.as_ref(), &cases, choice.records).await?;
 

@@ -20,7 +20,7 @@ const SAMPLE_INTERVAL: Duration = Duration::from_millis(25);
 /// A drain that commits nothing for so long is given up.
 const STALL_LIMIT: Duration = Duration::from_secs(60);
 /// After the start, until memory is called idle.
-const IDLE: Duration = Duration::from_secs(3);
+pub(crate) const IDLE: Duration = Duration::from_secs(3);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum System {
@@ -40,6 +40,11 @@ impl System {
             System::JavaLean => "java-lean",
             System::Penstock => "penstock",
         }
+    }
+
+    /// The sink that does nothing.
+    pub(crate) fn sink_class(self) -> &'static str {
+        if self == System::Penstock { "penstock.Blackhole" } else { "penstock.bench.BlackholeSink" }
     }
 
     pub(crate) fn takes_part(self, case: Case) -> bool {
@@ -66,27 +71,51 @@ pub(crate) struct Bench<'a> {
 }
 
 /// A worker of either kind.
-enum Rival {
+pub(crate) enum Rival {
     Java(JavaConnect),
     Penstock(Worker),
 }
 
 impl Rival {
-    fn connect(&self) -> &Connect {
+    /// A worker with nothing but the sink that does nothing.
+    pub(crate) async fn plain(kafka: &Kafka, system: System) -> Result<Self> {
+        if system == System::Penstock {
+            let builder = Worker::builder(kafka).property("offset.flush.interval.ms", COMMIT_INTERVAL_MS);
+            return Ok(Rival::Penstock(builder.start().await?));
+        }
+        Ok(Rival::Java(java(kafka, system)?.start().await?))
+    }
+
+    /// Asks it to stop and waits for its end.
+    pub(crate) async fn stop(&mut self) -> Result<()> {
+        match self {
+            Rival::Java(java) => java.stop().await,
+            Rival::Penstock(worker) => worker.stop().await.map(|_| ()),
+        }
+    }
+
+    pub(crate) async fn restart(&mut self) -> Result<()> {
+        match self {
+            Rival::Java(java) => java.restart().await,
+            Rival::Penstock(worker) => worker.restart().await,
+        }
+    }
+
+    pub(crate) fn connect(&self) -> &Connect {
         match self {
             Rival::Java(java) => java.connect(),
             Rival::Penstock(worker) => worker.connect(),
         }
     }
 
-    fn usage(&self) -> Result<Usage> {
+    pub(crate) fn usage(&self) -> Result<Usage> {
         match self {
             Rival::Java(java) => java.usage(),
             Rival::Penstock(worker) => worker.usage(),
         }
     }
 
-    fn first_answer(&self) -> Duration {
+    pub(crate) fn first_answer(&self) -> Duration {
         match self {
             Rival::Java(java) => java.first_answer,
             Rival::Penstock(worker) => worker.first_answer,
@@ -119,14 +148,9 @@ impl Bench<'_> {
             }
             return Ok(Rival::Penstock(builder.start().await?));
         }
-        let sink = ground::part("blackhole-java")?.join("plugins");
-        let mut builder =
-            JavaConnect::builder(self.kafka).property("offset.flush.interval.ms", COMMIT_INTERVAL_MS).plugin_path(sink);
+        let mut builder = java(self.kafka, system)?;
         if case == Case::Avro {
             builder = builder.plugin_path(ground::part("avro-converter")?);
-        }
-        if system == System::JavaLean {
-            builder = builder.lean();
         }
         Ok(Rival::Java(builder.start().await?))
     }
@@ -158,8 +182,7 @@ impl Bench<'_> {
         if case == Case::Avro {
             config.extend(avro_converter(!is_penstock, self.registry.context("the case avro needs a registry")?));
         }
-        let class = if is_penstock { "penstock.Blackhole" } else { "penstock.bench.BlackholeSink" };
-        config.insert("connector.class".into(), class.into());
+        config.insert("connector.class".into(), system.sink_class().into());
         config.insert("tasks.max".into(), "1".into());
         config.insert("topics".into(), self.topics.topic(case).into());
         Ok(config)
@@ -231,6 +254,12 @@ async fn transform_seconds(connect: &Connect, connector: &str) -> Result<f64> {
     let sums: Vec<f64> = sums.filter(|(labels, _)| is_ours(labels)).map(|(_, sum)| sum.parse()).collect::<Result<_, _>>()?;
     ensure!(!sums.is_empty(), "the worker has no duration of the stage transform for {connector}");
     Ok(sums.iter().sum())
+}
+
+fn java(kafka: &Kafka, system: System) -> Result<penstock_tests::java::Builder> {
+    let sink = ground::part("blackhole-java")?.join("plugins");
+    let builder = JavaConnect::builder(kafka).property("offset.flush.interval.ms", COMMIT_INTERVAL_MS).plugin_path(sink);
+    Ok(if system == System::JavaLean { builder.lean() } else { builder })
 }
 
 /// Asks a group's offsets again and again over one connection.
