@@ -3,7 +3,7 @@
 #   make build            the worker, as bin/penstock
 #   make test             all tests, against real servers (what CI runs)
 #   make demo [KEEP=1]    retail events from Kafka through a component into Snowflake
-#   make bench [ARGS=..]  beside the real Java Connect; ARGS="--help" lists what can be chosen
+#   make bench [ARGS=..]  beside the real Java Connect; ARGS="--help" lists what can be chosen, ARGS=silence measures failover
 #   make setup            only install what the above run against (tests/ground/setup.sh)
 
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/penstock/target

@@ -4,19 +4,17 @@
 //! What ran where and when stands in the sinks' journal: a file to which all tasks of all processes add lines.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
 use penstock_tests::connect::{Config, config};
-use penstock_tests::kafka::NewRecord;
-use penstock_tests::{Connect, Kafka, Worker, unique, wait_until, worker};
+use penstock_tests::journal::now_ms;
+use penstock_tests::{Flow, Journal, Kafka, Worker, cluster, unique, wait_until};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
 
 /// The broker's least.
 const SESSION: Duration = Duration::from_secs(6);
@@ -24,15 +22,29 @@ const SESSION: Duration = Duration::from_secs(6);
 const SLACK: Duration = Duration::from_secs(2);
 const SOON: Duration = Duration::from_secs(30);
 const PARTITIONS: i32 = 6;
+const FLOW_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Workers of one cluster, a topic with records flowing, and the journal.
 struct Cluster {
     kafka: &'static Kafka,
-    builder: worker::Builder,
-    workers: Vec<Worker>,
+    cluster: cluster::Cluster,
     topic: String,
     folder: tempfile::TempDir,
     flow: Option<Flow>,
+}
+
+impl Deref for Cluster {
+    type Target = cluster::Cluster;
+
+    fn deref(&self) -> &cluster::Cluster {
+        &self.cluster
+    }
+}
+
+impl DerefMut for Cluster {
+    fn deref_mut(&mut self) -> &mut cluster::Cluster {
+        &mut self.cluster
+    }
 }
 
 impl Cluster {
@@ -40,30 +52,12 @@ impl Cluster {
         let kafka = Kafka::shared().await?;
         let topic = unique("flow");
         kafka.create_topic(&topic, PARTITIONS).await?;
-        // Clones share the group and the topics; each gets a port of its own.
         let builder = Worker::builder(kafka)
             .property("session.timeout.ms", SESSION.as_millis())
             .property("heartbeat.interval.ms", 500)
             .property("offset.flush.interval.ms", 500);
-        let mut cluster = Self { kafka, builder, workers: Vec::new(), topic, folder: tempfile::tempdir()?, flow: None };
-        for _ in 0..workers {
-            cluster.add().await?;
-        }
-        Ok(cluster)
-    }
-
-    async fn add(&mut self) -> Result<usize> {
-        self.workers.push(self.builder.clone().start().await?);
-        Ok(self.workers.len() - 1)
-    }
-
-    /// `host:port`, as statuses name a worker.
-    fn id(&self, worker: usize) -> String {
-        self.workers[worker].connect().url().trim_start_matches("http://").to_owned()
-    }
-
-    fn connect(&self, worker: usize) -> &Connect {
-        self.workers[worker].connect()
+        let cluster = cluster::Cluster::start(builder, workers).await?;
+        Ok(Self { kafka, cluster, topic, folder: tempfile::tempdir()?, flow: None })
     }
 
     /// A sink with a task for each partition.
@@ -75,47 +69,24 @@ impl Cluster {
         sink
     }
 
-    fn journal_path(&self) -> PathBuf {
+    fn journal_path(&self) -> std::path::PathBuf {
         self.folder.path().join("journal")
     }
 
     fn journal(&self) -> Result<Journal> {
-        Journal::read(&std::fs::read_to_string(self.journal_path()).unwrap_or_default())
-    }
-
-    /// Which worker leads, of those that are up: the one whose log said so last.
-    fn leader(&self, among: &[usize]) -> Result<usize> {
-        let leads = |worker: &&usize| {
-            let log = self.workers[**worker].log_text();
-            log.rfind("this worker leads the cluster") > log.rfind("does not lead the cluster any more")
-        };
-        among.iter().find(leads).copied().context("nobody leads")
+        let mut journal = Journal::new(self.journal_path());
+        journal.read_on()?;
+        Ok(journal)
     }
 
     /// Waits until all tasks run, on these workers only, in even shares.
     async fn wait_shared_out(&self, name: &str, among: &[usize], limit: Duration) -> Result<()> {
-        let ids: Vec<String> = among.iter().map(|worker| self.id(*worker)).collect();
-        wait_until(&format!("the tasks of {name} to run on {ids:?}"), limit, async || {
-            let status = self.connect(among[0]).status(name).await?.ok()?;
-            let tasks = status["tasks"].as_array().cloned().unwrap_or_default();
-            let count = |id: &String| tasks.iter().filter(|t| t["state"] == "RUNNING" && t["worker_id"] == **id).count();
-            let counts: Vec<usize> = ids.iter().map(count).collect();
-            let even = counts.iter().max().zip(counts.iter().min()).is_some_and(|(most, least)| most - least <= 1);
-            ensure!(counts.iter().sum::<usize>() == PARTITIONS as usize && even, "{counts:?}: {status}");
-            Ok(true)
-        })
-        .await
+        self.cluster.wait_shared_out(&[(name.to_owned(), PARTITIONS as usize)].into(), among, limit).await
     }
 
-    /// The tasks that a worker runs, by the statuses.
-    async fn tasks_of(&self, name: &str, worker: usize, asked: usize) -> Result<BTreeSet<u64>> {
-        let status = self.connect(asked).status(name).await?.ok()?;
-        let of_worker = status["tasks"].as_array().into_iter().flatten().filter(|t| t["worker_id"] == *self.id(worker));
-        Ok(of_worker.filter_map(|task| task["id"].as_u64()).collect())
-    }
-
-    fn begin_flow(&mut self) {
-        self.flow = Some(Flow::begin(self.kafka, self.topic.clone()));
+    fn begin_flow(&mut self) -> Result<()> {
+        self.flow = Some(Flow::begin(self.kafka, std::slice::from_ref(&self.topic), PARTITIONS, FLOW_INTERVAL)?);
+        Ok(())
     }
 
     /// Ends the flow, and waits until the sinks have taken every record.
@@ -128,132 +99,6 @@ impl Cluster {
         })
         .await
     }
-}
-
-/// Records that flow to every partition until told to end.
-struct Flow {
-    stop: Arc<AtomicBool>,
-    sending: JoinHandle<Result<i64>>,
-}
-
-impl Flow {
-    fn begin(kafka: &'static Kafka, topic: String) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
-        let sending = tokio::spawn(async move {
-            let mut rounds = 0;
-            while !stopped.load(Ordering::SeqCst) {
-                let record = |partition| NewRecord {
-                    partition: Some(partition),
-                    value: Some(br#"{"a":1}"#.to_vec()),
-                    ..NewRecord::default()
-                };
-                kafka.produce_with(&[("linger.ms", "0")], &topic, (0..PARTITIONS).map(record)).await?;
-                rounds += 1;
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            Ok(rounds)
-        });
-        Self { stop, sending }
-    }
-
-    /// How many records went to each partition.
-    async fn end(self) -> Result<i64> {
-        self.stop.store(true, Ordering::SeqCst);
-        self.sending.await?
-    }
-}
-
-/// What the tasks did, in order.
-#[derive(Default)]
-struct Journal {
-    starts: Vec<(u128, u32, String)>,
-    stops: Vec<(u128, u32, String)>,
-    puts: Vec<Put>,
-}
-
-#[derive(Clone, Debug)]
-struct Put {
-    at_ms: u128,
-    process: u32,
-    task: String,
-    partition: i32,
-    offsets: std::ops::RangeInclusive<i64>,
-}
-
-impl Journal {
-    fn read(text: &str) -> Result<Self> {
-        let mut journal = Self::default();
-        for line in text.lines() {
-            let words: Vec<&str> = line.split(' ').collect();
-            match words[..] {
-                [at, process, task, "start"] => journal.starts.push((at.parse()?, process.parse()?, task.into())),
-                [at, process, task, "stop"] => journal.stops.push((at.parse()?, process.parse()?, task.into())),
-                [at, process, task, "put", _, partition, first, last] => journal.puts.push(Put {
-                    at_ms: at.parse()?,
-                    process: process.parse()?,
-                    task: task.into(),
-                    partition: partition.parse()?,
-                    offsets: first.parse()?..=last.parse()?,
-                }),
-                _ => bail!("a line of the journal cannot be read: {line}"),
-            }
-        }
-        Ok(journal)
-    }
-
-    /// For each partition the offsets below `end` that nobody took.
-    fn missing(&self, end: &i64) -> BTreeMap<i32, i64> {
-        let missing = |partition: i32| {
-            let mut ranges: Vec<_> =
-                self.puts.iter().filter(|put| put.partition == partition).map(|put| put.offsets.clone()).collect();
-            ranges.sort_by_key(|range| *range.start());
-            let (mut next, mut gaps) = (0, 0);
-            for range in ranges {
-                gaps += (range.start() - next).max(0);
-                next = next.max(range.end() + 1);
-            }
-            (partition, gaps + (end - next).max(0))
-        };
-        (0..PARTITIONS).map(missing).filter(|(_, missing)| *missing > 0).collect()
-    }
-
-    /// The tasks that took the newest record of each partition.
-    fn readers(&self) -> BTreeSet<&str> {
-        let newest: BTreeMap<i32, &str> = self.puts.iter().map(|put| (put.partition, put.task.as_str())).collect();
-        newest.into_values().collect()
-    }
-
-    /// How often each task was started, by process.
-    fn start_counts(&self) -> BTreeMap<(u32, String), usize> {
-        let mut counts = BTreeMap::new();
-        for (_, process, task) in &self.starts {
-            *counts.entry((*process, task.clone())).or_default() += 1;
-        }
-        counts
-    }
-
-    /// The longest time without a record, by partition, from `since` on.
-    fn silence(&self, since_ms: u128) -> BTreeMap<i32, Duration> {
-        let mut last: BTreeMap<i32, u128> = (0..PARTITIONS).map(|partition| (partition, since_ms)).collect();
-        let mut longest = BTreeMap::new();
-        for put in self.puts.iter().filter(|put| put.at_ms >= since_ms) {
-            let before = last.insert(put.partition, put.at_ms).unwrap_or(since_ms);
-            let gap = Duration::from_millis(u64::try_from(put.at_ms.saturating_sub(before)).unwrap_or(0));
-            let entry = longest.entry(put.partition).or_insert(gap);
-            *entry = gap.max(*entry);
-        }
-        longest
-    }
-
-    /// The time of the last record that each process took of each partition.
-    fn last_put(&self) -> BTreeMap<(i32, u32), u128> {
-        self.puts.iter().map(|put| ((put.partition, put.process), put.at_ms)).collect()
-    }
-}
-
-fn now_ms() -> u128 {
-    SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis())
 }
 
 #[tokio::test]
@@ -351,7 +196,7 @@ async fn a_killed_follower_and_a_killed_leader_are_replaced_and_nobody_else_is_d
     let mut cluster = Cluster::start(3).await?;
     cluster.connect(0).create("killed", &cluster.sink()).await?;
     cluster.wait_shared_out("killed", &[0, 1, 2], SOON).await?;
-    cluster.begin_flow();
+    cluster.begin_flow()?;
     let leader = cluster.leader(&[0, 1, 2])?;
     let [follower, third] = [0, 1, 2].into_iter().filter(|w| *w != leader).collect::<Vec<_>>()[..] else {
         bail!("three workers")
@@ -373,7 +218,7 @@ async fn a_killed_follower_and_a_killed_leader_are_replaced_and_nobody_else_is_d
         let starts = cluster.journal()?.start_counts();
         for (survivor, tasks) in survivors.iter().zip(kept) {
             for task in tasks {
-                let key = (cluster.workers[*survivor].pid(), format!("killed-{task}"));
+                let key = (cluster.workers[*survivor].pid(), format!("killed-{task}").into());
                 ensure!(starts.get(&key) == starts_before.get(&key), "{key:?} was restarted though it did not move");
             }
         }
@@ -388,7 +233,7 @@ async fn a_killed_follower_and_a_killed_leader_are_replaced_and_nobody_else_is_d
         cluster.wait_shared_out("killed", &up, SOON).await?;
         let (starts, stays) = (cluster.journal()?.start_counts(), cluster.tasks_of("killed", third, third).await?);
         for task in stays {
-            let key = (cluster.workers[third].pid(), format!("killed-{task}"));
+            let key = (cluster.workers[third].pid(), format!("killed-{task}").into());
             ensure!(starts.get(&key) == starts_before.get(&key), "{key:?} was restarted though it did not move");
         }
     }
@@ -418,7 +263,7 @@ async fn a_lost_workers_tasks_are_shown_unassigned_and_wait_when_told_to() -> Re
     cluster.wait_shared_out("waits", &[0, 1], SOON).await?;
     ensure!(cluster.tasks_of("waits", 1, 0).await? == lost, "it has the same tasks again");
     let (starts, first) = (cluster.journal()?.start_counts(), cluster.workers[0].pid());
-    let of_first = |counts: &BTreeMap<(u32, String), usize>| {
+    let of_first = |counts: &BTreeMap<(u32, Arc<str>), usize>| {
         counts.iter().filter(|((pid, _), _)| *pid == first).map(|(_, n)| n).sum::<usize>()
     };
     ensure!(of_first(&starts) == of_first(&starts_before), "the first worker started nothing");
@@ -439,7 +284,7 @@ async fn a_worker_that_restarts_within_its_session_goes_on_at_once() -> Result<(
         let pid = cluster.workers[restarting].pid();
         wait_until("its tasks to be started again", SESSION, async || {
             let starts = cluster.journal()?.start_counts();
-            Ok(had.iter().all(|task| starts.contains_key(&(pid, format!("restarts-{task}")))))
+            Ok(had.iter().all(|task| starts.contains_key(&(pid, format!("restarts-{task}").into()))))
         })
         .await?;
         println!("tasks were started again {:?} after the kill", began.elapsed());
@@ -460,7 +305,7 @@ async fn a_frozen_leader_is_replaced_and_does_no_harm_when_it_wakes() -> Result<
     let mut cluster = Cluster::start(2).await?;
     cluster.connect(0).create("frozen", &cluster.sink()).await?;
     cluster.wait_shared_out("frozen", &[0, 1], SOON).await?;
-    cluster.begin_flow();
+    cluster.begin_flow()?;
     let frozen = cluster.leader(&[0, 1])?;
     let other = 1 - frozen;
     cluster.workers[frozen].signal(Signal::SIGSTOP)?;
@@ -483,9 +328,10 @@ async fn a_frozen_leader_is_replaced_and_does_no_harm_when_it_wakes() -> Result<
     // than what it held when it froze.
     let journal = cluster.journal()?;
     let frozen_pid = cluster.workers[frozen].pid();
-    let has_now = journal.starts.iter().filter(|(at, pid, _)| *pid == frozen_pid && *at > woke).count();
+    let has_now = journal.starts.iter().filter(|start| start.process == frozen_pid && start.at_ms > woke).count();
     ensure!(has_now > 0, "it runs tasks again");
-    let first_start = journal.starts.iter().filter(|(at, pid, _)| *pid == frozen_pid && *at > woke).map(|(at, ..)| *at).min();
+    let starts = journal.starts.iter().filter(|start| start.process == frozen_pid && start.at_ms > woke);
+    let first_start = starts.map(|start| start.at_ms).min();
     let zombie_puts =
         journal.puts.iter().filter(|put| put.process == frozen_pid && put.at_ms >= woke && Some(put.at_ms) < first_start);
     let last_zombie_put = zombie_puts.map(|put| put.at_ms - woke).max().unwrap_or(0);
@@ -498,16 +344,16 @@ async fn workers_leave_and_join_while_records_flow() -> Result<()> {
     let mut cluster = Cluster::start(2).await?;
     cluster.connect(0).create("flows", &cluster.sink()).await?;
     cluster.wait_shared_out("flows", &[0, 1], SOON).await?;
-    cluster.begin_flow();
+    cluster.begin_flow()?;
     let all_flow = async |cluster: &Cluster, since: u128| {
         let flows =
-            async || Ok(cluster.journal()?.last_put().iter().filter(|(_, at)| **at > since).count() >= PARTITIONS as usize);
+            async || Ok(cluster.journal()?.last_put_ms().values().filter(|at| **at > since).count() >= PARTITIONS as usize);
         wait_until("records to flow", SOON, flows).await
     };
     all_flow(&cluster, 0).await?;
     for leaving in [1, 0] {
         // Not before the tasks' own group has come to rest: its rebalances would be taken for what the worker's leaving costs.
-        let at_rest = async || Ok(cluster.journal()?.readers().len() == PARTITIONS as usize);
+        let at_rest = async || Ok(readers(&cluster)? == PARTITIONS as usize);
         wait_until("each task to have a partition", SOON, at_rest).await?;
         let began = now_ms();
         let stays = 1 - leaving;
@@ -518,19 +364,25 @@ async fn workers_leave_and_join_while_records_flow() -> Result<()> {
         cluster.wait_shared_out("flows", &[stays], SLACK).await?;
         all_flow(&cluster, now_ms()).await?;
         let (journal, added) = (cluster.journal()?, now_ms());
-        let silence = journal.silence(began);
+        let silence = journal.silence(began, added);
         println!("worker {leaving} left in {took} ms; silence by partition: {silence:?}");
         ensure!(silence.values().all(|gap| *gap < SLACK), "{silence:?}");
         for task in kept {
-            let key = (cluster.workers[stays].pid(), format!("flows-{task}"));
+            let key = (cluster.workers[stays].pid(), format!("flows-{task}").into());
             ensure!(journal.start_counts().get(&key) == starts_before.get(&key), "{key:?} was restarted though it did not move");
         }
         cluster.workers[leaving].restart().await?;
         cluster.wait_shared_out("flows", &[0, 1], SOON).await?;
         all_flow(&cluster, now_ms()).await?;
-        let silence = cluster.journal()?.silence(added);
+        let silence = cluster.journal()?.silence(added, now_ms());
         println!("worker {leaving} came back; silence by partition: {silence:?}");
         ensure!(silence.values().all(|gap| *gap < SLACK), "{silence:?}");
     }
     cluster.end_flow().await
+}
+
+/// How many tasks took the newest record of some partition.
+fn readers(cluster: &Cluster) -> Result<usize> {
+    let tasks: BTreeSet<_> = cluster.journal()?.readers().into_values().map(|(_, task)| task).collect();
+    Ok(tasks.len())
 }

@@ -20,6 +20,7 @@ mod standalone;
 mod stop;
 mod outages;
 mod store;
+mod survives;
 mod snowflake;
 mod takeover;
 mod tidy;

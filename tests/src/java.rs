@@ -54,10 +54,15 @@ impl JavaConnect {
         self.process.usage()
     }
 
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     pub fn log_text(&self) -> String {
         self.process.log_text()
     }
 
+    /// Ends it as `kill -9` does.
     pub fn kill(&mut self) {
         self.process.kill();
     }
@@ -220,14 +225,15 @@ pub fn oracle() -> Vec<Vec<String>> {
 /// What every distributed worker needs, with topics and a group of its own.
 pub(crate) fn worker_properties(kafka: &Kafka) -> BTreeMap<String, String> {
     let group = unique("connect");
+    let replication = kafka.replication().to_string();
     [
         ("bootstrap.servers", kafka.bootstrap().to_owned()),
         ("config.storage.topic", format!("{group}-configs")),
         ("offset.storage.topic", format!("{group}-offsets")),
         ("status.storage.topic", format!("{group}-status")),
-        ("config.storage.replication.factor", "1".into()),
-        ("offset.storage.replication.factor", "1".into()),
-        ("status.storage.replication.factor", "1".into()),
+        ("config.storage.replication.factor", replication.clone()),
+        ("offset.storage.replication.factor", replication.clone()),
+        ("status.storage.replication.factor", replication.clone()),
         ("offset.storage.partitions", "2".into()),
         ("status.storage.partitions", "2".into()),
         ("key.converter", "org.apache.kafka.connect.storage.StringConverter".into()),

@@ -1,11 +1,11 @@
-//! A real Kafka broker (one KRaft node on loopback), and what a test wants to do with it.
+//! A real Kafka broker, or several (KRaft nodes on loopback), and what a test wants to do with them.
 
 mod client;
 mod secured;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -17,23 +17,31 @@ pub use client::{Message, NewRecord};
 pub use secured::Secured;
 
 use crate::ground;
-use crate::process::{Launch, Process, Usage};
+use crate::process::{Launch, Process};
 
 const START_LIMIT: Duration = Duration::from_secs(180);
 
-/// A broker. It listens on the same port with the same data after [`Kafka::restart`]; both end with the value.
+/// A broker, or a cluster of them. Each listens on the same port with the same data after [`Kafka::restart`]; both end with the
+/// value.
 #[derive(Debug)]
 pub struct Kafka {
-    process: Process,
+    nodes: Vec<Node>,
     bootstrap: String,
     /// Of the further listeners, by name.
     addresses: BTreeMap<String, String>,
+}
+
+#[derive(Debug)]
+struct Node {
+    process: Process,
+    bootstrap: String,
     data: PathBuf,
 }
 
 /// What may differ from broker to broker.
 #[derive(Clone, Debug)]
 pub struct Builder {
+    nodes: usize,
     properties: BTreeMap<String, String>,
     heap_max_mb: u32,
     jvm: Vec<String>,
@@ -59,10 +67,10 @@ impl Kafka {
     pub fn builder() -> Builder {
         // Small and quick to start; the benchmark asks for more.
         let jvm = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"].map(String::from).into();
-        Builder { properties: BTreeMap::new(), heap_max_mb: 512, jvm, listeners: Vec::new(), format: Vec::new() }
+        Builder { nodes: 1, properties: BTreeMap::new(), heap_max_mb: 512, jvm, listeners: Vec::new(), format: Vec::new() }
     }
 
-    /// `bootstrap.servers`.
+    /// `bootstrap.servers`, all of them.
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
     }
@@ -72,24 +80,49 @@ impl Kafka {
         self.addresses.get(listener).unwrap_or_else(|| panic!("the broker has no listener {listener}"))
     }
 
-    /// Ends it as `kill -9` does.
-    pub fn kill(&mut self) {
-        self.process.kill();
+    /// How many brokers hold each topic: all of them.
+    pub fn replication(&self) -> i32 {
+        i32::try_from(self.nodes.len()).expect("a test starts a few brokers")
     }
 
-    /// Starts it again on the same port and data, killing it first if it runs.
+    /// Ends it as `kill -9` does, all brokers of it.
+    pub fn kill(&mut self) {
+        self.nodes.iter_mut().for_each(|node| node.process.kill());
+    }
+
+    /// Starts it again on the same ports and data, killing what runs of it first.
     pub async fn restart(&mut self) -> Result<()> {
-        self.process.start_again()?;
-        self.until_ready().await
+        for node in &mut self.nodes {
+            node.process.start_again()?;
+        }
+        for broker in self.brokers() {
+            self.until_ready(broker).await?;
+        }
+        Ok(())
+    }
+
+    /// The brokers, by their ids: 1, 2, ...
+    pub fn brokers(&self) -> std::ops::RangeInclusive<i32> {
+        1..=self.replication()
+    }
+
+    /// Ends one broker as `kill -9` does.
+    pub fn kill_broker(&mut self, broker: i32) {
+        self.node(broker).process.kill();
+    }
+
+    /// Starts one broker again.
+    pub async fn restart_broker(&mut self, broker: i32) -> Result<()> {
+        self.node(broker).process.start_again()?;
+        self.until_ready(broker).await
     }
 
     /// Asks it to stop and waits for its end. Data stays; [`Kafka::restart`] starts it again.
     pub async fn stop(&mut self) -> Result<()> {
-        self.process.terminate(Duration::from_secs(60)).await.map(|_| ())
-    }
-
-    pub fn usage(&self) -> Result<Usage> {
-        self.process.usage()
+        for node in &mut self.nodes {
+            node.process.terminate(Duration::from_secs(60)).await?;
+        }
+        Ok(())
     }
 
     /// What its clients must be told; add what the test needs.
@@ -99,27 +132,44 @@ impl Kafka {
         config
     }
 
-    async fn until_ready(&mut self) -> Result<()> {
-        let probe: BaseConsumer = self.client().set_log_level(rdkafka::config::RDKafkaLogLevel::Emerg).create()?;
+    fn node(&mut self, broker: i32) -> &mut Node {
+        let index = usize::try_from(broker - 1).expect("brokers count from 1");
+        &mut self.nodes[index]
+    }
+
+    async fn until_ready(&mut self, broker: i32) -> Result<()> {
+        let mut client = self.client();
+        let node = self.node(broker);
+        client.set("bootstrap.servers", &node.bootstrap);
+        let probe: BaseConsumer = client.set_log_level(rdkafka::config::RDKafkaLogLevel::Emerg).create()?;
         let probe = std::sync::Arc::new(probe);
         let ready = async || {
             let probe = probe.clone();
-            let ask =
-                move || probe.fetch_metadata(None, Duration::from_millis(500)).is_ok_and(|known| !known.brokers().is_empty());
+            let ask = move || {
+                let known = probe.fetch_metadata(None, Duration::from_millis(500));
+                known.is_ok_and(|known| known.brokers().iter().any(|known| known.id() == broker))
+            };
             tokio::task::spawn_blocking(ask).await.unwrap_or(false)
         };
-        self.process.until_ready(START_LIMIT, ready).await
+        node.process.until_ready(START_LIMIT, ready).await
     }
 }
 
 impl Drop for Kafka {
     fn drop(&mut self) {
-        self.process.kill();
-        fs::remove_dir_all(&self.data).ok();
+        for node in &mut self.nodes {
+            node.process.kill();
+            fs::remove_dir_all(&node.data).ok();
+        }
     }
 }
 
 impl Builder {
+    /// So many brokers, each a controller too; topics, Kafka's own included, are held by all of them and written with all but one.
+    pub fn brokers(self, nodes: usize) -> Self {
+        Self { nodes, ..self }
+    }
+
     /// A line of `server.properties`.
     pub fn property(mut self, key: &str, value: impl ToString) -> Self {
         self.properties.insert(key.into(), value.to_string());
@@ -158,11 +208,29 @@ impl Builder {
 
     pub async fn start(self) -> Result<Kafka> {
         let ground = tokio::task::spawn_blocking(|| ground::part("kafka")).await??;
+        let addresses = Addresses::of(self.nodes)?;
+        let mut kafka = Kafka { nodes: Vec::new(), bootstrap: addresses.brokers.join(","), addresses: BTreeMap::new() };
+        // All are started before one is waited for: alone they are no quorum.
+        for id in 1..=self.nodes {
+            let node = self.launch(&ground, &addresses, id, &mut kafka.addresses).await?;
+            kafka.nodes.push(node);
+        }
+        for broker in kafka.brokers() {
+            kafka.until_ready(broker).await?;
+        }
+        Ok(kafka)
+    }
+
+    /// Starts the process of one node; further listeners are noted.
+    async fn launch(
+        &self,
+        ground: &Path,
+        addresses: &Addresses,
+        id: usize,
+        listeners: &mut BTreeMap<String, String>,
+    ) -> Result<Node> {
         let data = ground::data_dir("kafka")?;
-        let broker_port = ground::free_port()?;
-        let bootstrap = format!("127.0.0.1:{broker_port}");
-        let mut properties = node_properties(&bootstrap, ground::free_port()?, &data.join("logs").to_string_lossy());
-        let mut addresses = BTreeMap::new();
+        let mut properties = addresses.properties(id, &data.join("logs").to_string_lossy());
         for (name, protocol) in &self.listeners {
             let address = format!("127.0.0.1:{}", ground::free_port()?);
             for (key, entry) in [
@@ -172,9 +240,10 @@ impl Builder {
             ] {
                 properties.entry(key.into()).or_default().push_str(&entry);
             }
-            addresses.insert(name.clone(), address);
+            let known = listeners.entry(name.clone()).or_default();
+            *known = if known.is_empty() { address } else { format!("{known},{address}") };
         }
-        properties.extend(self.properties);
+        properties.extend(self.properties.clone());
         let file = data.join("server.properties");
         fs::write(&file, to_properties(&properties)).with_context(|| format!("write {}", file.display()))?;
 
@@ -194,41 +263,57 @@ impl Builder {
             bail!("could not format the broker's folder ({status}): {}", formatting.log_text());
         }
         let process = Process::start(java("kafka", &["kafka.Kafka", &file]))?;
-        let mut kafka = Kafka { process, bootstrap, addresses, data };
-        kafka.until_ready().await?;
-        Ok(kafka)
+        Ok(Node { process, bootstrap: addresses.brokers[id - 1].clone(), data })
     }
 }
 
 const CLUSTER_ID: &str = "cGVuc3RvY2stdGVzdHMtMQ";
 
-fn node_properties(bootstrap: &str, controller_port: u16, log_dir: &str) -> BTreeMap<String, String> {
-    let controller = format!("127.0.0.1:{controller_port}");
-    [
-        ("process.roles", "broker,controller".into()),
-        ("node.id", "1".into()),
-        ("controller.quorum.voters", format!("1@{controller}")),
-        ("controller.listener.names", "CONTROLLER".into()),
-        ("listeners", format!("PLAINTEXT://{bootstrap},CONTROLLER://{controller}")),
-        ("advertised.listeners", format!("PLAINTEXT://{bootstrap}")),
-        ("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT".into()),
-        ("log.dirs", log_dir.into()),
-        ("auto.create.topics.enable", "false".into()),
-        // One node holds everything once, and few partitions make it start and recover faster.
-        ("offsets.topic.replication.factor", "1".into()),
-        ("offsets.topic.num.partitions", "4".into()),
-        ("transaction.state.log.replication.factor", "1".into()),
-        ("transaction.state.log.min.isr", "1".into()),
-        ("transaction.state.log.num.partitions", "4".into()),
-        ("share.coordinator.state.topic.replication.factor", "1".into()),
-        ("share.coordinator.state.topic.min.isr", "1".into()),
-        ("share.coordinator.state.topic.num.partitions", "1".into()),
-        ("group.initial.rebalance.delay.ms", "0".into()),
-        // Records with a fixed time in them grow older than any limit; a broker deletes such half a minute after its start.
-        ("log.retention.ms", "-1".into()),
-    ]
-    .map(|(key, value): (&str, String)| (key.to_owned(), value))
-    .into()
+/// Where the nodes listen.
+struct Addresses {
+    brokers: Vec<String>,
+    controllers: Vec<String>,
+}
+
+impl Addresses {
+    fn of(nodes: usize) -> Result<Self> {
+        let some = || (0..nodes).map(|_| Ok(format!("127.0.0.1:{}", ground::free_port()?))).collect::<Result<Vec<_>>>();
+        Ok(Self { brokers: some()?, controllers: some()? })
+    }
+
+    /// Of the node with this id; they count from 1.
+    fn properties(&self, id: usize, log_dir: &str) -> BTreeMap<String, String> {
+        let (broker, controller) = (&self.brokers[id - 1], &self.controllers[id - 1]);
+        let voters = (1..).zip(&self.controllers).map(|(id, address)| format!("{id}@{address}"));
+        let replication = self.brokers.len().to_string();
+        let min_isr = self.brokers.len().saturating_sub(1).max(1).to_string();
+        [
+            ("process.roles", "broker,controller".into()),
+            ("node.id", id.to_string()),
+            ("controller.quorum.voters", voters.collect::<Vec<_>>().join(",")),
+            ("controller.listener.names", "CONTROLLER".into()),
+            ("listeners", format!("PLAINTEXT://{broker},CONTROLLER://{controller}")),
+            ("advertised.listeners", format!("PLAINTEXT://{broker}")),
+            ("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT".into()),
+            ("log.dirs", log_dir.into()),
+            ("auto.create.topics.enable", "false".into()),
+            ("min.insync.replicas", min_isr.clone()),
+            // Few partitions make it start and recover faster.
+            ("offsets.topic.replication.factor", replication.clone()),
+            ("offsets.topic.num.partitions", "4".into()),
+            ("transaction.state.log.replication.factor", replication.clone()),
+            ("transaction.state.log.min.isr", min_isr.clone()),
+            ("transaction.state.log.num.partitions", "4".into()),
+            ("share.coordinator.state.topic.replication.factor", replication),
+            ("share.coordinator.state.topic.min.isr", min_isr),
+            ("share.coordinator.state.topic.num.partitions", "1".into()),
+            ("group.initial.rebalance.delay.ms", "0".into()),
+            // Records with a fixed time in them grow older than any limit; a broker deletes such half a minute after its start.
+            ("log.retention.ms", "-1".into()),
+        ]
+        .map(|(key, value): (&str, String)| (key.to_owned(), value))
+        .into()
+    }
 }
 
 /// The text of a Java properties file.

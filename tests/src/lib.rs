@@ -42,12 +42,18 @@ pub mod java;
 pub mod guests;
 pub mod certificates;
 pub mod worker;
+pub mod journal;
+pub mod flow;
+pub mod cluster;
 pub mod snowflake;
 pub mod tokens;
 
+pub use cluster::Cluster;
 pub use connect::{Answer, Connect};
 pub use faulty_registry::{FaultyRegistry, Mood};
+pub use flow::Flow;
 pub use java::JavaConnect;
+pub use journal::Journal;
 pub use kafka::{Kafka, Message, unique};
 pub use process::Usage;
 pub use registry::Registry;

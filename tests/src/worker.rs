@@ -15,7 +15,8 @@ use crate::kafka::Kafka;
 use crate::process::{Launch, Process, Usage};
 use crate::{ground, guests};
 
-const START_LIMIT: Duration = Duration::from_secs(60);
+/// Well below a second; more on a machine that is busy, or when it waits for a broker that starts beside it.
+const START_LIMIT: Duration = Duration::from_secs(180);
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 
 /// A `penstock worker FILE`, or a `penstock standalone FILE CONNECTOR...`. It keeps its properties, and so its port and its cluster's state, over [`Worker::restart`].
@@ -126,6 +127,11 @@ impl Builder {
     pub fn property(mut self, key: &str, value: impl ToString) -> Self {
         self.properties.insert(key.into(), value.to_string());
         self
+    }
+
+    /// What the worker's properties say; empty if nothing.
+    pub fn value(&self, key: &str) -> String {
+        self.properties.get(key).cloned().unwrap_or_default()
     }
 
     /// Takes a line out of the worker's properties, to see what happens without.

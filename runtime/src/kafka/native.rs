@@ -222,13 +222,19 @@ impl Handle {
         }
     }
 
+    /// A client that has ended says only that; what ended it, a successor in its place for example, it knows.
+    fn cause(&self, failed: Failed) -> Failed {
+        if failed.code == RDKafkaErrorCode::Fatal { self.fatal().unwrap_or(failed) } else { failed }
+    }
+
     /// Sends a commit off; commits reach the broker in the order of these calls.
     pub(super) fn commit(self: &Arc<Self>, list: &TopicPartitionList) -> Outcome<CommitReply> {
         // SAFETY: all pointers are valid; librdkafka copies the list and keeps a reference to the queue.
         unsafe {
             let queue = NonNull::new(rd::rd_kafka_queue_new(self.client.as_ptr())).expect("a queue can always be made");
-            let reply = CommitReply { queue, _client: self.clone() };
-            check(rd::rd_kafka_commit_queue(self.client.as_ptr(), list.ptr(), queue.as_ptr(), None, std::ptr::null_mut()))?;
+            let reply = CommitReply { queue, client: self.clone() };
+            let code = rd::rd_kafka_commit_queue(self.client.as_ptr(), list.ptr(), queue.as_ptr(), None, std::ptr::null_mut());
+            check(code).map_err(|failed| self.cause(failed))?;
             Ok(reply)
         }
     }
@@ -336,8 +342,8 @@ impl Drop for Handle {
 /// The answer to a commit that is on its way.
 pub(super) struct CommitReply {
     queue: NonNull<rd::rd_kafka_queue_t>,
-    /// Keeps the client alive while the commit is on its way.
-    _client: Arc<Handle>,
+    /// Alive while the commit is on its way.
+    client: Arc<Handle>,
 }
 
 // SAFETY: the queue is owned by this reply alone, and librdkafka's queues may be used from any thread.
@@ -357,7 +363,7 @@ impl CommitReply {
                 if list.is_null() { Ok(()) } else { first_failure(&elements(list)) }
             });
             rd::rd_kafka_event_destroy(event);
-            outcome
+            outcome.map_err(|failed| self.client.cause(failed))
         }
     }
 }

@@ -155,6 +155,7 @@ where
 {
     let first = if spec.paused { Wanted::Paused } else { Wanted::Running };
     let (wanted, watcher) = watch::channel(first);
+    let told = wanted.subscribe();
     let metrics = spec.metrics.clone();
     let reporter = Reporter { id: spec.id.clone(), revision: spec.revision, metrics: metrics.clone(), events };
     // Every line that is logged on the task's behalf says whose it is (KIP-449).
@@ -168,7 +169,12 @@ where
             Ok(Err(error)) => Event::Failed { trace: super::errors::trace(&error) },
             Err(panicked) => Event::Failed { trace: format!("the task panicked, which is a bug: {panicked}\n") },
         };
-        if let Event::Failed { trace } = &event {
+        if let Event::Failed { trace } = &event
+            && told.borrow().is_end()
+        {
+            // Nobody need act: it may be the zombie of one that runs elsewhere by now.
+            tracing::warn!("the task ended as it was told, and what it had not committed is delivered again: {trace}");
+        } else if let Event::Failed { trace } = &event {
             tracing::error!("task failed and will not go on until it is restarted: {trace}");
         }
         reporter.report(event);

@@ -67,7 +67,7 @@ impl Kafka {
     }
 
     pub async fn create_topic_with(&self, topic: &str, partitions: i32, config: &[(&str, &str)]) -> Result<()> {
-        let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(self.replication()));
         for (key, value) in config {
             new = new.set(key, value);
         }

@@ -18,6 +18,7 @@ mod drain;
 mod fleet;
 mod orders;
 mod report;
+mod silence;
 mod systems;
 
 use std::path::PathBuf;
@@ -46,6 +47,8 @@ struct Cli {
 enum Role {
     /// Drain a topic with librdkafka alone and print what it took (started by the bench itself).
     Drain(drain::Order),
+    /// Measure silence: for how long nobody delivers a partition's records when workers are killed, restarted and added
+    Silence(silence::Choice),
 }
 
 #[derive(Args)]
@@ -89,6 +92,7 @@ async fn main() -> Result<()> {
     let cli = Cli::parse();
     match cli.role {
         Some(Role::Drain(order)) => drain::run(&order),
+        Some(Role::Silence(choice)) => silence::run(choice).await,
         None => bench(cli.choice).await,
     }
 }
