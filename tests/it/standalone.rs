@@ -39,6 +39,7 @@ fn steps(topic: &str) -> Vec<Step> {
     let get = |path| Step(Method::GET, path, None, Equal);
     let put = |path, like| Step(Method::PUT, path, None, like);
     let post = |path, body, like| Step(Method::POST, path, body, like);
+    let offsets = |offset: i64| json!({"offsets": [{"partition": {"kafka_topic": topic, "kafka_partition": 0}, "offset": {"kafka_offset": offset}}]});
     let config = |tasks: &str| json!({"connector.class": "SINK", "topics": topic, "tasks.max": tasks});
     vec![
         get("/health"),
@@ -68,9 +69,14 @@ fn steps(topic: &str) -> Vec<Step> {
         post("/connectors/new/restart", None, Equal),
         post("/connectors/new/restart?includeTasks=true", None, Status),
         get("/connectors/new/status"),
+        Step(Method::PATCH, "/connectors/new/offsets", Some(offsets(0)), Equal),
         put("/connectors/new/stop", Equal),
         get("/connectors/new/status"),
         get("/connectors/new/tasks"),
+        Step(Method::PATCH, "/connectors/new/offsets", Some(offsets(1)), Equal),
+        get("/connectors/new/offsets"),
+        Step(Method::DELETE, "/connectors/new/offsets", None, Equal),
+        get("/connectors/new/offsets"),
         Step(Method::DELETE, "/connectors/new", None, Equal),
         get("/connectors/new/status"),
         Step(Method::DELETE, "/connectors/new", None, Equal),

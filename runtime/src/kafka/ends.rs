@@ -1,9 +1,10 @@
 //! Whether records wait that are not fetched. Whoever is idle asks now and then where its partitions end: over a connection of its own,
 //! for the consumer's own may be what is stuck.
 
-use penstock_api::{Offsets, Result, TopicPartition};
+use penstock_api::{Error, Offsets, Result, TopicPartition};
 use rdkafka::ClientConfig;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -23,6 +24,12 @@ pub(super) struct Ends {
     answer: Answer,
 }
 
+/// So many questions are under way at once, whoever asks: each holds up a thread until it is answered, and hundreds of tasks that were
+/// started together become idle together. The others wait their turn.
+static QUESTIONS: Semaphore = Semaphore::const_new(2);
+/// Brokers that answer do so at once.
+const TIMEOUT_MAX: Duration = Duration::from_secs(10);
+
 #[derive(Default)]
 struct Answer {
     ends: Offsets,
@@ -35,7 +42,7 @@ impl Ends {
     pub(super) fn new(settings: &ConsumerSettings) -> Self {
         Self {
             client: connection(&settings.client),
-            timeout: settings.api_timeout,
+            timeout: settings.api_timeout.min(TIMEOUT_MAX),
             reads_committed: settings.client.get("isolation.level") == Some("read_committed"),
             group: settings.group.clone(),
             reset: settings.reset,
@@ -72,6 +79,7 @@ impl Ends {
         let (partitions, reads_committed) = (partitions.cloned().collect::<Vec<_>>(), self.reads_committed);
         let group = (!all_placed).then(|| self.group.clone());
         self.asking = Some(tokio::spawn(async move {
+            let _turn = QUESTIONS.acquire().await.map_err(|closed| Error::fatal("wait for a turn").with_source(closed))?;
             let ends = admin.read_ends(&partitions, reads_committed).await?;
             let committed = match group {
                 Some(group) => admin.group_offsets(&group).await?,

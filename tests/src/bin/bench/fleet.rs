@@ -14,11 +14,13 @@ use penstock_tests::{Kafka, eventually, unique};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::systems::{IDLE, Rival, System};
+use crate::systems::{Rival, System};
 
 /// How many connectors memory is measured with, and how many are to run after a start.
 const DEFINED: usize = 50;
 const STARTED: usize = 200;
+/// Before memory is measured: longer than idle tasks wait until they ask whether records wait (15 s).
+const REST: Duration = Duration::from_secs(20);
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// What was measured with one system.
@@ -94,7 +96,7 @@ async fn of_system(kafka: &Kafka, system: System) -> Result<Fleet> {
 }
 
 async fn at_rest(rival: &Rival) -> Result<f64> {
-    tokio::time::sleep(IDLE).await;
+    tokio::time::sleep(REST).await;
     Ok(rival.usage()?.rss_mb())
 }
 

@@ -20,7 +20,7 @@ const SAMPLE_INTERVAL: Duration = Duration::from_millis(25);
 /// A drain that commits nothing for so long is given up.
 const STALL_LIMIT: Duration = Duration::from_secs(60);
 /// After the start, until memory is called idle.
-pub(crate) const IDLE: Duration = Duration::from_secs(3);
+const IDLE: Duration = Duration::from_secs(3);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum System {
