@@ -19,7 +19,7 @@ use crate::kafka::admin::Admin;
 use crate::kafka::settings;
 use crate::logging::Loggers;
 use crate::rest::tls::{self, TlsListener};
-use crate::rest::{self, Paths, Rest};
+use crate::rest::{self, Paths, Rest, tls_client};
 
 /// How long requests under way may take to end when the worker stops.
 const REST_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -51,6 +51,7 @@ pub async fn run(
 
     let mut setup = Setup { is_filled_later: true, ..Setup::new(worker.clone(), registry.clone(), &worker_id) };
     setup.loggers = loggers.clone();
+    setup.peers_tls = peers_tls(&worker)?;
     let (herder, mut herding) = setup.start();
     let scheme = worker.rest.advertised_scheme;
     let rest = Rest { herder: herder.clone(), registry, worker, loggers, cluster_id: Arc::new(OnceLock::new()), scheme };
@@ -147,6 +148,18 @@ async fn listen(key: &str, listeners: &[Listener], tls: Option<&TlsConfig>) -> R
         sockets.push(Socket { tcp, tls: tls.clone().filter(|_| listener.scheme == Scheme::Https) });
     }
     Ok(sockets)
+}
+
+/// What calls to other workers trust. A worker that serves https itself has workers beside it that do; others may never meet one,
+/// and have their `ssl.*` for Kafka: what is wrong there stops no start.
+fn peers_tls(worker: &WorkerConfig) -> Result<Option<rustls::ClientConfig>> {
+    match tls_client::client_config(&worker.rest.peers_tls) {
+        Err(error) if worker.rest.tls.is_none() => {
+            tracing::warn!("calls to workers whose listeners are https will not work: {error:#}");
+            Ok(None)
+        }
+        read => read.context("call other workers by https, as `listeners` of the worker file asks"),
+    }
 }
 
 /// The address that this machine's name stands for, as Java's `getLocalHost`; the loopback address if it has none.

@@ -1,13 +1,18 @@
-//! Where REST is served and to whom: https with keys in every form, certificates of clients, admin listeners.
+//! Where REST is served and to whom: https with keys in every form, certificates on either side, admin listeners.
 
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use penstock::config::TlsConfig;
+use penstock::rest::tls_client;
 use penstock_tests::certificates::{Authority, Identity};
 use penstock_tests::{Kafka, Worker, ground, unique, wait_until};
-use serde_json::json;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+const SOON: Duration = Duration::from_secs(60);
 
 /// A folder for one test's keys.
 struct Files(PathBuf);
@@ -199,8 +204,88 @@ async fn admin_listeners_take_the_loggers_away_from_the_others() -> Result<()> {
     ensure!(apart.connect().get("/admin/loggers").await?.status == 404);
     ensure!(status(&client, &format!("{admin}/admin/loggers")).await? == 200);
     ensure!(status(&client, &format!("{admin}/connectors")).await? == 404);
-    let nowhere = Worker::builder(kafka).property("admin.listeners", "").start().await?;
+    let nowhere = Worker::builder(kafka).property("admin.listeners", "").property("topic.tracking.allow.reset", false);
+    let nowhere = nowhere.start().await?;
     ensure!(nowhere.connect().get("/admin/loggers").await?.status == 404);
     ensure!(nowhere.connect().get("/connectors").await?.status == 200);
+    let reset = nowhere.connect().send(Method::PUT, "/connectors/any/topics/reset", None).await?;
+    ensure!((reset.status, reset.message()) == (403, "Topic tracking reset is disabled."), "{reset:?}");
     Ok(())
+}
+
+/// Workers of one cluster that speak nothing but https to clients with certificates, and so to each other.
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_forward_requests_by_https() -> Result<()> {
+    let files = Files::new()?;
+    let authority = Authority::new("authority")?;
+    let trust = files.write("trust.pem", authority.pem()?)?;
+    let ours = client(&authority.pem()?, Some(&authority.sign("me")?))?;
+    // Clones share the group.
+    let builder = Worker::builder(Kafka::shared().await?);
+    let (mut workers, mut addresses) = (Vec::new(), Vec::new());
+    for name in ["first", "second"] {
+        let identity = authority.sign(name)?;
+        let keys = files.write(&format!("{name}.pem"), identity.key_pem()? + &identity.chain_pem()?)?;
+        let address = format!("https://127.0.0.1:{}", ground::free_port()?);
+        let builder = builder.clone().property("listeners", &address).property("listeners.https.ssl.keystore.location", keys);
+        let builder = builder.property("listeners.https.ssl.truststore.location", &trust);
+        workers.push(builder.property("listeners.https.ssl.client.auth", "required").launch()?);
+        let healthy = async || Ok(status(&ours, &format!("{address}/health")).await? == 200);
+        wait_until("the worker to be ready", SOON, healthy).await?;
+        addresses.push(address);
+    }
+    // One of them leads, and the other one asks it.
+    for address in &addresses {
+        let name = unique("forwarded");
+        let config = json!({"connector.class": "Blackhole", "topics": "nothing"});
+        let made = ours.post(format!("{address}/connectors")).json(&json!({"name": name, "config": config})).send().await?;
+        ensure!(made.status().as_u16() == 201, "{address}: {}", made.text().await?);
+        ensure!(made.headers()["location"].to_str()? == format!("{address}/connectors/{name}"), "{:?}", made.headers());
+        let state = async |unit: &str| -> Result<bool> {
+            let shown: Value = ours.get(format!("{address}/connectors/{name}/status")).send().await?.json().await?;
+            Ok(shown.pointer(unit).is_some_and(|state| state == "RUNNING"))
+        };
+        // The tasks are planned at one of them, and written at the leader.
+        wait_until("the task to run", SOON, async || state("/tasks/0/state").await).await?;
+        ensure!(ours.delete(format!("{address}/connectors/{name}")).send().await?.status().as_u16() == 204);
+    }
+    Ok(())
+}
+
+/// A certificate that `listeners.https.ssl.*` gives: trusted if it is known or signed by a known one, and for the host.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_to_workers_trust_what_the_worker_file_says() -> Result<()> {
+    let files = Files::new()?;
+    let (authority, another) = (Authority::new("authority")?, Authority::new("another")?);
+    let identity = authority.sign("worker")?;
+    let keys = files.write("keys.pem", identity.key_pem()? + &identity.chain_pem()?)?;
+    let leaf = files.write("leaf.pem", identity.certificate_pem()?)?;
+    let trusted = files.write("trusted.pem", authority.pem()?)?;
+    let other = files.write("other.pem", another.pem()?)?;
+    let alone = files.keytool("alone.p12", "PKCS12")?;
+    let (_worker, signed) = start(&[("ssl.keystore.location", &keys)]).await?;
+    let (_worker, by_itself) = start(&[("ssl.keystore.location", &alone), ("ssl.keystore.password", "changeit")]).await?;
+    let check = async |address: &str, settings: &[(&str, &str)], expected: bool| -> Result<()> {
+        let props = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let tls = tls_client::client_config(&TlsConfig::new(&props, "listeners.https.")?)?.context("there are stores")?;
+        let client = reqwest::Client::builder().no_proxy().use_preconfigured_tls(tls).build()?;
+        let answer = client.get(address).send().await;
+        ensure!(answer.is_ok() == expected, "{address} with {settings:?}: {answer:?}");
+        Ok(())
+    };
+    // Its certificate is for the address alone.
+    let elsewhere = by_itself.replace("127.0.0.1", "localhost");
+    let itself = [("ssl.keystore.location", alone.as_str()), ("ssl.keystore.password", "changeit")];
+    check(&signed, &[("ssl.truststore.location", &trusted)], true).await?;
+    check(&signed, &[("ssl.truststore.location", &leaf)], true).await?;
+    check(&signed, &[("ssl.keystore.location", &keys)], true).await?;
+    check(&signed, &[("ssl.truststore.location", &other)], false).await?;
+    check(&signed, &[("ssl.truststore.location", &other), ("ssl.keystore.location", &keys)], false).await?;
+    check(&signed, &[("ssl.truststore.location", &trusted), ("listeners.https.ssl.truststore.location", &other)], false).await?;
+    check(&by_itself, &itself, true).await?;
+    check(&signed, &itself, false).await?;
+    check(&elsewhere, &itself, false).await?;
+    let any_host = ("ssl.endpoint.identification.algorithm", "");
+    check(&elsewhere, &[itself[0], itself[1], any_host], true).await?;
+    check(&elsewhere, &[("ssl.truststore.location", &other), any_host], false).await
 }

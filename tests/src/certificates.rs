@@ -46,6 +46,10 @@ impl Authority {
 }
 
 impl Identity {
+    pub fn certificate_pem(&self) -> Result<String> {
+        Ok(String::from_utf8(self.certificate.to_pem()?)?)
+    }
+
     /// The certificate, then its issuer's.
     pub fn chain_pem(&self) -> Result<String> {
         Ok(String::from_utf8([self.certificate.to_pem()?, self.issuer.to_pem()?].concat())?)

@@ -92,6 +92,8 @@ pub struct Setup {
     pub url: String,
     /// How calls between workers are signed.
     pub signing: SigningConfig,
+    /// What calls to workers that speak https trust and show; `None`: what the public trusts, and nothing.
+    pub peers_tls: Option<rustls::ClientConfig>,
     /// `scheduled.rebalance.max.delay.ms`.
     pub rebalance_delay: Duration,
     /// `task.shutdown.graceful.timeout.ms`.
@@ -121,6 +123,7 @@ impl Setup {
             assignment_topic: assignment_topic(&worker),
             url: format!("{}://{worker_id}", worker.rest.advertised_scheme.name()),
             signing: worker.signing.clone(),
+            peers_tls: None,
             rebalance_delay: worker.rebalance_delay,
             membership: Membership {
                 clients: clients.clone(),
@@ -153,7 +156,7 @@ impl Setup {
             worker_id: self.membership.worker_id.clone(),
             url: self.url.clone(),
             standing,
-            peers: Peers::new(self.signing.clone()),
+            peers: Peers::new(self.signing.clone(), self.peers_tls.clone()),
             writes,
             requests,
             config,

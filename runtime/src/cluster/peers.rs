@@ -31,13 +31,18 @@ pub struct Peers {
 }
 
 impl Peers {
+    /// `tls`: what https asks for; `None`: what the public trusts.
     #[must_use]
-    pub fn new(signing: SigningConfig) -> Self {
+    pub fn new(signing: SigningConfig, tls: Option<rustls::ClientConfig>) -> Self {
         let client = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(ANSWER_TIMEOUT)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none());
+        let client = match tls {
+            Some(tls) => client.use_preconfigured_tls(tls),
+            None => client,
+        };
         Self { client: client.build().expect("these settings always make a client"), signing: Arc::new(signing) }
     }
 

@@ -164,7 +164,7 @@ impl Cluster {
             worker_id: "w:1".into(),
             url: "http://w:1".into(),
             standing: standings.clone(),
-            peers: Peers::new(worker.signing.clone()),
+            peers: Peers::new(worker.signing.clone(), None),
             writes,
             requests,
             config: config.clone(),

@@ -19,6 +19,8 @@ pub struct RestConfig {
     pub tls: Option<TlsConfig>,
     /// Of `admin_listeners` that are https.
     pub admin_tls: Option<TlsConfig>,
+    /// Of calls to other workers whose listeners are https.
+    pub peers_tls: TlsConfig,
     pub advertised_host: Option<String>,
     pub advertised_port: Option<u16>,
     /// Which of the listeners others use.
@@ -45,11 +47,12 @@ impl RestConfig {
             return Err(Error::config("Invalid value  for configuration listeners: give at least one, such as http://:8083"));
         }
         let tls = |listeners: &[Listener], prefix: &'static str| {
-            listeners.iter().any(|l| l.scheme == Scheme::Https).then(|| TlsConfig::new(props, prefix)).transpose()
+            listeners.iter().any(|l| l.scheme == Scheme::Https).then(|| TlsConfig::of_listeners(props, prefix)).transpose()
         };
         Ok(Self {
             tls: tls(&listeners, "listeners.https.")?,
             admin_tls: tls(admin_listeners.as_deref().unwrap_or_default(), "admin.listeners.https.")?,
+            peers_tls: TlsConfig::new(props, "listeners.https.")?,
             advertised_host: parsed.text("rest.advertised.host.name").filter(|host| !host.is_empty()).map(str::to_owned),
             advertised_port: parsed.text("rest.advertised.port").map(advertised_port).transpose()?,
             advertised_scheme: advertised_scheme(parsed.text("rest.advertised.listener"), &listeners)?,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, Method, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
@@ -19,6 +19,7 @@ use super::{BODY_BYTES_MAX, Rest};
 use crate::cluster::HerderError;
 use crate::cluster::herder::REQUEST_TIMEOUT;
 use crate::cluster::peers::CallError;
+use crate::config::Scheme;
 
 /// Rides on a response that says where the request is to go.
 #[derive(Clone, Debug)]
@@ -97,10 +98,18 @@ async fn forward(rest: &Rest, parts: &Parts, body: &Bytes, url: &str, hop: Hop) 
     let answer = rest.herder.peers().send(request).await?;
     let mut response = Response::builder().status(answer.status());
     for (name, value) in answer.headers().iter().filter(|(name, _)| !OF_CONNECTION.contains(name)) {
+        let value = if name == header::LOCATION { seen_from_here(rest.scheme, value) } else { value.clone() };
         response = response.header(name, value);
     }
     let body = answer.bytes().await.map_err(|e| CallError::Broken(e.to_string()))?;
     Ok(response.body(Body::from(body)).expect("status and headers come from a response"))
+}
+
+/// A `Location` names the host that the client has asked, and must go by the scheme that the client has used.
+fn seen_from_here(scheme: Scheme, location: &HeaderValue) -> HeaderValue {
+    let behind_scheme = location.to_str().ok().and_then(|text| text.split_once("://")).map(|(_, behind)| behind);
+    let seen = behind_scheme.and_then(|behind| HeaderValue::from_str(&format!("{}://{behind}", scheme.name())).ok());
+    seen.unwrap_or_else(|| location.clone())
 }
 
 /// The same request at another worker, one hop further.

@@ -12,7 +12,9 @@ mod cors;
 mod metrics;
 mod http;
 mod openapi;
+mod keys;
 pub mod tls;
+pub mod tls_client;
 
 use std::sync::{Arc, OnceLock};
 

@@ -1,4 +1,4 @@
-//! Listeners that speak TLS: keys from PEM or PKCS #12 files, and a listener that shakes hands beside accepting.
+//! Listeners that speak TLS, and shake hands beside accepting.
 
 use std::io;
 use std::marker::PhantomData;
@@ -7,21 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::Listener;
-use openssl::ec::EcKey;
-use openssl::pkcs12::Pkcs12;
-use openssl::pkey::{PKey, Private};
-use openssl::x509::X509;
 use penstock_api::{Error, Result};
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, version};
+use rustls::{ServerConfig, SupportedProtocolVersion, version};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::config::{ClientAuth, Store, TlsConfig};
+use super::keys::{self, Keys};
+use crate::config::{ClientAuth, TlsConfig};
 
 /// A client that takes longer to shake hands is dropped.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,7 +30,7 @@ const HANDSHAKES_MAX: usize = 100;
 /// `Config`: which file or setting cannot be used, and what to do.
 pub fn server_config(tls: &TlsConfig) -> Result<Arc<ServerConfig>> {
     let setting = |key: &str| format!("{}{key}", tls.prefix);
-    let keys = read(&tls.keystore, tls.key_password.as_deref(), &setting("ssl.keystore"))?;
+    let keys = keys::of(tls)?.unwrap_or(Keys { key: None, certificates: Vec::new() });
     let wrong = |what: &str, error: rustls::Error| {
         Error::config(format!("{what} of {} cannot be used", setting("ssl.keystore"))).with_source(error)
     };
@@ -49,8 +45,10 @@ pub fn server_config(tls: &TlsConfig) -> Result<Arc<ServerConfig>> {
         .map_err(|e| wrong("the protocols and cipher suites", e))?;
     let builder = match (&tls.truststore, tls.client_auth) {
         (Some(store), ClientAuth::Requested | ClientAuth::Required) => {
-            let verifier =
-                WebPkiClientVerifier::builder_with_provider(Arc::new(trusted(store, &setting("ssl.truststore"))?), provider);
+            let verifier = WebPkiClientVerifier::builder_with_provider(
+                Arc::new(keys::trusted(store, &setting("ssl.truststore"))?),
+                provider,
+            );
             let verifier = if tls.client_auth == ClientAuth::Requested { verifier.allow_unauthenticated() } else { verifier };
             let verifier = verifier.build();
             builder.with_client_cert_verifier(
@@ -64,7 +62,7 @@ pub fn server_config(tls: &TlsConfig) -> Result<Arc<ServerConfig>> {
     Ok(Arc::new(config))
 }
 
-fn versions(tls: &TlsConfig) -> Result<Vec<&'static SupportedProtocolVersion>> {
+pub(super) fn versions(tls: &TlsConfig) -> Result<Vec<&'static SupportedProtocolVersion>> {
     if tls.protocols.is_empty() {
         return Ok(vec![&version::TLS13, &version::TLS12]);
     }
@@ -84,7 +82,7 @@ fn versions(tls: &TlsConfig) -> Result<Vec<&'static SupportedProtocolVersion>> {
     Ok(versions)
 }
 
-fn provider(tls: &TlsConfig) -> Result<CryptoProvider> {
+pub(super) fn provider(tls: &TlsConfig) -> Result<CryptoProvider> {
     let mut provider = ring::default_provider();
     if tls.cipher_suites.is_empty() {
         return Ok(provider);
@@ -102,87 +100,6 @@ fn provider(tls: &TlsConfig) -> Result<CryptoProvider> {
         )));
     }
     Ok(provider)
-}
-
-fn trusted(store: &Store, setting: &str) -> Result<RootCertStore> {
-    let mut roots = RootCertStore::empty();
-    let (added, _ignored) = roots.add_parsable_certificates(read(store, None, setting)?.certificates);
-    if added == 0 {
-        return Err(Error::config(format!("{setting} holds no certificate")));
-    }
-    Ok(roots)
-}
-
-/// What a store holds.
-struct Keys {
-    key: Option<PrivateKeyDer<'static>>,
-    /// That of the key first.
-    certificates: Vec<CertificateDer<'static>>,
-}
-
-fn read(store: &Store, key_password: Option<&str>, setting: &str) -> Result<Keys> {
-    let (bytes, password, place) = match store {
-        Store::Inline(pem) => (pem.clone().into_bytes(), None, setting.to_owned()),
-        Store::File { path, password } => {
-            let place = format!("{setting}.location={}", path.display());
-            let bytes = std::fs::read(path).map_err(|e| Error::config(format!("cannot read {place}")).with_source(e))?;
-            (bytes, password.as_deref(), place)
-        }
-    };
-    let password = key_password.or(password);
-    let keys = match bytes.as_slice() {
-        // Both formats that only Java reads, told by their first bytes.
-        [0xFE, 0xED, 0xFE, 0xED, ..] | [0xCE, 0xCE, 0xCE, 0xCE, ..] => return Err(only_java(store, &place)),
-        // What `keytool` writes since Java 9, whatever the file is called.
-        [0x30, ..] => pkcs12(&bytes, password.unwrap_or_default()),
-        _ => pem(&bytes, password.unwrap_or_default()),
-    };
-    keys.map_err(|e| {
-        Error::config(format!("{place} cannot be used: it is no PEM or PKCS12 file, or its password is wrong")).with_source(e)
-    })
-}
-
-fn only_java(store: &Store, place: &str) -> Error {
-    let path = match store {
-        Store::File { path, .. } => path.display().to_string(),
-        Store::Inline(_) => "store.jks".to_owned(),
-    };
-    Error::config(format!(
-        "{place} is a JKS store, which only Java reads: convert it with `keytool -importkeystore -srckeystore {path} -destkeystore \
-         store.p12 -deststoretype PKCS12`, then name store.p12 instead"
-    ))
-}
-
-fn pkcs12(bytes: &[u8], password: &str) -> std::result::Result<Keys, openssl::error::ErrorStack> {
-    let parsed = Pkcs12::from_der(bytes)?.parse2(password)?;
-    let mut chain: Vec<X509> = parsed.cert.into_iter().collect();
-    // The certificates stand in the file's order, their issuers behind them in most.
-    chain.extend(parsed.ca.into_iter().flatten());
-    Ok(Keys { key: parsed.pkey.map(|key| key_der(&key)).transpose()?, certificates: certificates(&chain)? })
-}
-
-fn pem(bytes: &[u8], password: &str) -> std::result::Result<Keys, openssl::error::ErrorStack> {
-    let has_key = bytes.windows(PRIVATE_KEY.len()).any(|window| window == PRIVATE_KEY);
-    let key = has_key.then(|| PKey::private_key_from_pem_passphrase(bytes, password.as_bytes()));
-    Ok(Keys {
-        key: key.transpose()?.map(|key| key_der(&key)).transpose()?,
-        certificates: certificates(&X509::stack_from_pem(bytes)?)?,
-    })
-}
-
-const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
-
-fn key_der(key: &PKey<Private>) -> std::result::Result<PrivateKeyDer<'static>, openssl::error::ErrorStack> {
-    // Java keeps EC keys without their public half, and OpenSSL writes them so again; rustls wants both halves.
-    if let Ok(half) = key.ec_key() {
-        let whole = EcKey::from_private_components(half.group(), half.private_key(), half.public_key())?;
-        return Ok(PrivatePkcs8KeyDer::from(PKey::from_ec_key(whole)?.private_key_to_pkcs8()?).into());
-    }
-    Ok(PrivatePkcs8KeyDer::from(key.private_key_to_pkcs8()?).into())
-}
-
-fn certificates(chain: &[X509]) -> std::result::Result<Vec<CertificateDer<'static>>, openssl::error::ErrorStack> {
-    chain.iter().map(|certificate| certificate.to_der().map(CertificateDer::from)).collect()
 }
 
 /// Hands out connections whose handshake is done. One client that is slow at it holds up no other.
