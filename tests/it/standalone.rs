@@ -166,8 +166,11 @@ fn with_class(value: &Value, class: &str, other: &str) -> Value {
     }
 }
 
-/// Names of connectors come in Java's hash order.
-fn sorted(value: Value) -> Value {
+/// Names of connectors and offsets come in Java's hash order.
+fn sorted(mut value: Value) -> Value {
+    if let Some(offsets) = value.get_mut("offsets").and_then(Value::as_array_mut) {
+        offsets.sort_by_key(ToString::to_string);
+    }
     match value {
         Value::Array(mut values) if values.iter().all(Value::is_string) => {
             values.sort_by_key(ToString::to_string);
