@@ -8,8 +8,6 @@ use penstock_api::record::RawHeader;
 use penstock_api::{Offsets, Props, RawRecord, TimestampType, TopicPartition};
 use penstock_tests::kafka::NewRecord;
 use penstock_tests::{Kafka, unique, wait_until};
-use rdkafka::ClientConfig;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -464,66 +462,4 @@ async fn a_record_that_is_too_large_is_refused_for_good() -> Result<()> {
     sender.flush(SOON).await?;
     assert_eq!(sender.in_flight(), 0);
     Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn one_record_that_waits_is_seen_and_what_nobody_is_handed_is_not() -> Result<()> {
-    let kafka = Kafka::shared().await?;
-    for (level, handed_out) in [("read_uncommitted", 3), ("read_committed", 1)] {
-        let topic = unique("waits");
-        kafka.create_topic(&topic, 1).await?;
-        let ended = |commits: bool| {
-            let (client, topic) = (kafka.client(), topic.clone());
-            tokio::task::spawn_blocking(move || in_transaction(client, &topic, Some(commits)))
-        };
-        drop((ended(true).await??, ended(false).await??));
-        let (client, of_open) = (kafka.client(), topic.clone());
-        let open = tokio::task::spawn_blocking(move || in_transaction(client, &of_open, None)).await??;
-        let mut reader = Reader::new(consumer(kafka, &unique("g"), one(&topic), &[("isolation.level", level)])?);
-        reader.until_records(handed_out).await?;
-
-        // Behind what was handed out lie marks, and what may never be committed.
-        let mut at_rest = 0;
-        let began = Instant::now();
-        while at_rest < 20 {
-            ensure!(began.elapsed() < SOON, "{level}: it believes that records wait");
-            reader.turn().await?;
-            at_rest = if reader.consumer.is_behind(ASK_EVERY).await { 0 } else { at_rest + 1 };
-        }
-        reader.consumer.pause(&[partition(&topic, 0)])?;
-        tokio::task::spawn_blocking(move || open.abort_transaction(SOON)).await??;
-        let (client, of_last) = (kafka.client(), topic.clone());
-        drop(tokio::task::spawn_blocking(move || in_transaction(client, &of_last, Some(true))).await??);
-        until_behind(&mut reader, true).await.context(level)?;
-        reader.consumer.resume(&[partition(&topic, 0)])?;
-        reader.until_records(handed_out + 1).await?;
-        until_behind(&mut reader, false).await.context(level)?;
-    }
-    Ok(())
-}
-
-const ASK_EVERY: Duration = Duration::from_millis(50);
-
-async fn until_behind(reader: &mut Reader, wanted: bool) -> Result<()> {
-    let began = Instant::now();
-    while reader.consumer.is_behind(ASK_EVERY).await != wanted {
-        ensure!(began.elapsed() < SOON, "it never came to be {wanted} that records wait");
-        reader.turn().await?;
-    }
-    Ok(())
-}
-
-/// One record in a transaction of its own, which is committed, aborted, or left open as long as the producer lives. Blocks.
-fn in_transaction(mut client: ClientConfig, topic: &str, commits: Option<bool>) -> Result<BaseProducer> {
-    let producer: BaseProducer = client.set("transactional.id", unique("tx")).create()?;
-    producer.init_transactions(SOON)?;
-    producer.begin_transaction()?;
-    producer.send(BaseRecord::<str, str>::to(topic).payload("x")).map_err(|(error, _)| error)?;
-    producer.flush(SOON)?;
-    match commits {
-        Some(true) => producer.commit_transaction(SOON)?,
-        Some(false) => producer.abort_transaction(SOON)?,
-        None => {}
-    }
-    Ok(producer)
 }

@@ -143,28 +143,3 @@ async fn a_task_that_does_not_get_on_is_shown_as_stalled_as_long_as_that_lasts()
     assert_eq!(log.matches("the task gets on again").count(), 2, "{log}");
     Ok(())
 }
-
-#[tokio::test]
-async fn a_single_record_that_waits_makes_a_task_stalled() -> Result<()> {
-    let (worker, topic) = start(1).await?;
-    let (connect, kafka, name) = (worker.connect(), Kafka::shared().await?, unique("waits"));
-    // So few bytes are not fetched before the time is over, and then a new one begins.
-    let more = [("consumer.override.fetch.min.bytes", "1000000"), ("consumer.override.fetch.max.wait.ms", "5000")];
-    create(connect, &name, &topic, &more).await?;
-    connect.wait_running(&name, 1).await?;
-    let producing = async {
-        loop {
-            kafka.produce_values(&topic, ["{}"]).await?;
-            tokio::time::sleep(Duration::from_millis(300)).await;
-        }
-    };
-    let stalled = task_when(connect, &name, "the task to be stalled", |status| {
-        Some(status["health"]["stalled"]["message"].as_str()?.to_owned())
-    });
-    let message = tokio::select! {
-        message = stalled => message?,
-        failed = producing => return failed,
-    };
-    assert_eq!(message, "there are records in Kafka and none are fetched");
-    task_when(connect, &name, "the task to get on", |status| status.get("health").is_none().then_some(())).await
-}

@@ -1,14 +1,12 @@
 //! Administration: topics, their settings, and the offsets of groups.
 
 use penstock_api::{Error, Offsets, Result, TopicPartition};
-use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic as RawTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::end_offsets;
 use super::group_members;
 pub use super::group_members::GroupMember;
 use super::group_offsets::{self, Change};
@@ -57,39 +55,6 @@ impl Admin {
             .create_with_context(Told::new(&settings.who))
             .map_err(|e| Error::config(format!("start a Kafka admin client for {}", settings.who)).with_source(e))?;
         Ok(Self { who: settings.who.into(), inner: Arc::new(inner), timeout: settings.api_timeout })
-    }
-
-    /// One for all that reach the same brokers in the same way, for as long as somebody has it: for questions that many ask now and
-    /// then.
-    ///
-    /// # Errors
-    /// As [`new`](Self::new).
-    pub(super) fn shared(client: &ClientConfig, timeout: Duration) -> Result<Self> {
-        static SHARED: Mutex<BTreeMap<BTreeMap<String, String>, Weak<AdminClient<Told>>>> = Mutex::new(BTreeMap::new());
-        let settings: BTreeMap<_, _> = client.config_map().iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.retain(|_, admin| admin.strong_count() > 0);
-        if let Some(inner) = shared.get(&settings).and_then(Weak::upgrade) {
-            return Ok(Self { who: "all tasks".into(), inner, timeout });
-        }
-        let admin = Self::new(AdminSettings { who: "all tasks".into(), client: client.clone(), api_timeout: timeout })?;
-        shared.insert(settings, Arc::downgrade(&admin.inner));
-        Ok(admin)
-    }
-
-    /// The offsets behind the last records, as a consumer sees them; without partitions whose leader does not answer.
-    ///
-    /// # Errors
-    /// `Retriable` when no broker answers.
-    pub async fn read_ends(&self, partitions: &[TopicPartition], reads_committed: bool) -> Result<Offsets> {
-        if partitions.is_empty() {
-            return Ok(Offsets::new());
-        }
-        let (timeout, partitions) = (self.timeout, partitions.to_vec());
-        self.blocking("look up where partitions end", move |inner| {
-            end_offsets::list(inner.inner().native_client(), &partitions, reads_committed, timeout)
-        })
-        .await
     }
 
     /// Creates a topic. Answers whether it was not there before.

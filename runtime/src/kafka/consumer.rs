@@ -14,7 +14,6 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::ends::Ends;
 use super::fetch::{FetchError, Fetcher};
 use super::native::{Failed, Handle, Signal, c_string, notes_of};
 use super::settings::{ConsumerSettings, Reset};
@@ -74,28 +73,12 @@ pub struct Consumer {
     next_probe: Instant,
     /// Passing trouble already told of.
     told: BTreeSet<String>,
-    ends: Ends,
-    /// When records came last.
-    fetched: Instant,
 }
 
 #[derive(Default)]
 struct Partition {
     /// The offset of the next record to hand out; `None` until the first.
     next: Option<i64>,
-    /// Where librdkafka has found the end last. It lies behind marks of transactions and aborted records, which are not handed out.
-    end_seen: Option<i64>,
-}
-
-impl Partition {
-    fn starting(next: Option<i64>) -> Self {
-        Self { next, end_seen: None }
-    }
-
-    /// Up to where everything was read.
-    fn position(&self) -> Option<i64> {
-        self.next.max(self.end_seen)
-    }
 }
 
 enum Change {
@@ -103,6 +86,8 @@ enum Change {
     Revoke(Vec<TopicPartition>),
 }
 
+/// So many marks of transactions may lie at the end of a partition without anybody believing that records wait there.
+const MARKS_MAX: i64 = 16;
 /// Without a sign from librdkafka, the queue is looked at as often: callbacks keep the membership alive.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 const PROBE_INTERVAL: Duration = Duration::from_secs(2);
@@ -116,9 +101,7 @@ impl Consumer {
     ///
     /// # Errors
     /// `Config` when librdkafka refuses the settings.
-    pub fn new(mut settings: ConsumerSettings, topics: TopicSelection) -> Result<Self> {
-        let ends = Ends::new(&settings);
-        settings.client.set("enable.partition.eof", "true");
+    pub fn new(settings: ConsumerSettings, topics: TopicSelection) -> Result<Self> {
         let handle = Handle::new(&settings.who, &settings.client).map_err(|failed| {
             Error::config(format!("start a Kafka consumer for {}", settings.who)).with_source(failed.message)
         })?;
@@ -134,8 +117,6 @@ impl Consumer {
             probe: None,
             next_probe: Instant::now(),
             told: BTreeSet::new(),
-            ends,
-            fetched: Instant::now(),
             settings,
         })
     }
@@ -196,7 +177,7 @@ impl Consumer {
         self.handle.assign(&list).map_err(|failed| self.request_error(&failed, "take over partitions"))?;
         for partition in partitions {
             let next = starts.get(&partition).copied();
-            self.partitions.insert(partition, Partition::starting(next));
+            self.partitions.insert(partition, Partition { next });
         }
         Ok(())
     }
@@ -330,7 +311,7 @@ impl Consumer {
                 match element.error().err().and_then(|e| e.rdkafka_error_code()) {
                     None => {
                         let next = left.remove(&partition);
-                        self.partitions.insert(partition, Partition::starting(next));
+                        self.partitions.insert(partition, Partition { next });
                     }
                     // It has not begun to read the partition yet, or is about to stop doing so.
                     Some(Code::State | Code::PreviousInProgress | Code::UnknownPartition) => {}
@@ -392,32 +373,21 @@ impl Consumer {
     pub fn lag_max(&self) -> Option<i64> {
         let lag = |(partition, state): (&TopicPartition, &Partition)| {
             let end = self.handle.known_end(&c_string(&partition.topic), partition.partition)?;
-            Some((end - state.position()?).max(0))
+            Some((end - state.next?).max(0))
         };
         self.partitions.iter().filter_map(lag).max()
     }
 
-    /// Whether records wait in Kafka that should have been fetched, or nobody can tell because no broker answers. To be called now
-    /// and then; while nothing is fetched it asks the brokers at most once in `ask_every`, and sees their answer with a later call.
-    pub async fn is_behind(&mut self, ask_every: Duration) -> bool {
+    /// Whether records wait in Kafka that should have been fetched, or nobody can tell because no broker answers.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
         if matches!(self.connection, Connection::Down { .. }) {
             return true;
         }
-        if self.fetched.elapsed() >= ask_every {
-            let all_placed = self.partitions.values().all(|state| state.position().is_some());
-            self.ends.look(self.partitions.keys(), all_placed, ask_every).await;
-        }
-        self.partitions.iter().any(|(partition, state)| {
-            let position = state.position().unwrap_or_else(|| self.ends.start_of(partition));
-            self.end_of(partition).is_some_and(|end| end > position)
-        })
-    }
-
-    /// The end of a partition as it was asked for, or as fetches have told: those tell of records, too, that may never be committed.
-    fn end_of(&self, partition: &TopicPartition) -> Option<i64> {
-        let told = || self.handle.known_end(&c_string(&partition.topic), partition.partition);
-        let told = if self.ends.reads_committed() { None } else { told() };
-        self.ends.of(partition).max(told)
+        // The end of a partition may hold what is never handed out: marks of transactions, and whole aborted transactions for
+        // those who read committed records only.
+        let reads_all = self.settings.client.get("isolation.level") != Some("read_committed");
+        reads_all && self.lag_max().is_some_and(|lag| lag > MARKS_MAX)
     }
 
     /// Goes. What is to be committed is to be committed before.
@@ -471,7 +441,6 @@ impl Consumer {
             return records;
         }
         self.is_up();
-        self.fetched = Instant::now();
         let lost = self.handle.lost();
         let mut at = 0;
         while at < records.len() {
@@ -495,13 +464,6 @@ impl Consumer {
     }
 
     fn fetch_error(&mut self, error: FetchError) -> Result<()> {
-        if error.code == Code::PartitionEOF {
-            let partition = error.topic.map(|topic| TopicPartition { topic, partition: error.partition });
-            if let Some(state) = partition.and_then(|partition| self.partitions.get_mut(&partition)) {
-                state.end_seen = Some(error.offset);
-            }
-            return Ok(());
-        }
         let place = error.topic.map_or_else(String::new, |topic| {
             if error.partition < 0 { topic.to_string() } else { format!("{topic}-{}", error.partition) }
         });

@@ -36,7 +36,6 @@ pub(super) struct FetchError {
     pub(super) code: RDKafkaErrorCode,
     pub(super) topic: Option<Arc<str>>,
     pub(super) partition: i32,
-    pub(super) offset: i64,
     pub(super) message: String,
 }
 
@@ -72,7 +71,6 @@ impl Fetcher {
                     code,
                     topic: Some(self.topics.name(message.rkt)),
                     partition: message.partition,
-                    offset: message.offset,
                     message: format!("the headers of the record at offset {} cannot be read", message.offset),
                 }),
             }
@@ -202,7 +200,6 @@ fn error(message: &Message, topics: &mut Topics) -> FetchError {
         code: message.err.into(),
         topic: (!message.rkt.is_null()).then(|| topics.name(message.rkt)),
         partition: message.partition,
-        offset: message.offset,
         // SAFETY: librdkafka answers a valid text that lives as long as the message.
         message: unsafe { text(rd::rd_kafka_message_errstr(message)) },
     }

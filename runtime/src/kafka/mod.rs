@@ -1,8 +1,6 @@
 //! Kafka clients: settings, batches of records, producing, administration.
 
 pub mod consumer;
-mod end_offsets;
-mod ends;
 pub mod producer;
 pub mod transactional;
 mod group_offsets;

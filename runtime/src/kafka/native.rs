@@ -611,7 +611,7 @@ pub(super) unsafe fn ask<T>(
     }
 }
 
-pub(super) fn check_error(error: *mut rd::rd_kafka_error_t) -> Outcome<()> {
+fn check_error(error: *mut rd::rd_kafka_error_t) -> Outcome<()> {
     if error.is_null() {
         return Ok(());
     }

@@ -278,12 +278,6 @@ impl SinkTaskMetrics {
         self.lately().times.state
     }
 
-    /// `penstock.task.stalled.after.ms`; zero: never.
-    #[must_use]
-    pub fn stalled_after(&self) -> Duration {
-        self.stalled_after
-    }
-
     /// Whether the task runs and does not get on.
     #[must_use]
     pub fn stalled(&self) -> Option<Stalled> {

@@ -25,10 +25,6 @@ const PUT_RETRY_DEFAULT: Duration = Duration::from_secs(1);
 const OPEN_RETRY: Duration = Duration::from_secs(1);
 /// How often the task looks at every partition, for its metrics.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// So many times within `penstock.task.stalled.after.ms` brokers are asked whether records wait, while none come; at least every
-/// [`ASK_INTERVAL_MAX`].
-const ENDS_ASKED: u32 = 4;
-const ASK_INTERVAL_MAX: Duration = Duration::from_secs(15);
 /// After a dead letter a commit is due within this time, though `offset.flush.interval.ms` be longer: it notes the letter.
 const LETTERS_COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 /// How long one turn waits for dead letters to be acknowledged.
@@ -180,7 +176,7 @@ impl SinkLoop {
             self.put_nothing().await?;
         }
         self.commit_if_due().await?;
-        self.look_around(paused).await;
+        self.look_around(paused);
         Ok(())
     }
 
@@ -631,16 +627,13 @@ impl SinkLoop {
     }
 
     /// Every now and then: counts the records under way, and sees whether some wait in Kafka.
-    async fn look_around(&mut self, paused: bool) {
+    fn look_around(&mut self, paused: bool) {
         if self.last_look.elapsed() < LOOK_INTERVAL {
             return;
         }
         self.last_look = Instant::now();
         if self.in_flight.is_none() {
-            let after = self.metrics.stalled_after();
-            let ask_every = (after / ENDS_ASKED).min(ASK_INTERVAL_MAX);
-            let is_looked_after = !paused && !self.open.is_empty() && !after.is_zero();
-            let records_wait = is_looked_after && self.consumer.is_behind(ask_every).await;
+            let records_wait = !paused && !self.open.is_empty() && self.consumer.is_behind();
             if records_wait { self.metrics.progress.waits(Doing::Fetch) } else { self.metrics.progress.got_on() }
         }
         let uncommitted = |(partition, put): (&TopicPartition, &i64)| {
