@@ -14,7 +14,8 @@ use penstock_tests::{Kafka, eventually, unique};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::systems::{Rival, System};
+use crate::rival::Rival;
+use crate::systems::System;
 
 /// How many connectors memory is measured with, and how many are to run after a start.
 const DEFINED: usize = 50;
@@ -61,7 +62,7 @@ pub(crate) async fn measure(kafka: &Kafka, systems: &[System], output: &Path) ->
 async fn of_system(kafka: &Kafka, system: System) -> Result<Fleet> {
     let topic = unique("fleet");
     kafka.create_topic(&topic, 1).await?;
-    let mut rival = Rival::plain(kafka, system).await?;
+    let mut rival = system.start_plain(kafka).await?;
     let empty_mb = at_rest(&rival).await?;
     let config = connector(system, &topic);
     create(rival.connect(), 0..DEFINED, &config, "STOPPED").await?;

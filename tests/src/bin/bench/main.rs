@@ -18,6 +18,7 @@ mod drain;
 mod fleet;
 mod orders;
 mod report;
+mod rival;
 mod silence;
 mod systems;
 

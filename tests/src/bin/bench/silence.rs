@@ -11,7 +11,7 @@
 //! (`--runs-default-delay`, `--runs-java`); the table says how many.
 
 mod report;
-mod rival;
+mod systems;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -25,7 +25,9 @@ use penstock_tests::journal::{Place, now_ms};
 use penstock_tests::{Flow, Journal, Kafka, ground, wait_until};
 
 use report::{Partitions, Report, Silence};
-use rival::{Rival, System};
+use systems::System;
+
+use crate::rival::Rival;
 
 const WORKERS: usize = 3;
 const TOPICS: usize = 6;

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use penstock_tests::connect::{Config, Connect};
-use penstock_tests::{JavaConnect, Kafka, Registry, Usage, Worker, ground, unique};
+use penstock_tests::{JavaConnect, Kafka, Registry, Worker, ground, unique};
 
 use crate::Choice;
 use crate::cases::{Case, Components, avro_converter};
 use crate::drain::Taken;
 use crate::orders::{PARTITIONS, Topics};
 use crate::report::{Measured, Run};
+use crate::rival::Rival;
 
 const COMMIT_INTERVAL_MS: u32 = 200;
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(25);
@@ -62,65 +63,23 @@ impl fmt::Display for System {
     }
 }
 
+impl System {
+    /// Starts a worker with nothing but the sink that does nothing.
+    pub(crate) async fn start_plain(self, kafka: &Kafka) -> Result<Rival> {
+        if self == System::Penstock {
+            let builder = Worker::builder(kafka).property("offset.flush.interval.ms", COMMIT_INTERVAL_MS);
+            return Ok(Rival::Penstock(builder.start().await?));
+        }
+        Ok(Rival::Java(java(kafka, self)?.start().await?))
+    }
+}
+
 /// What all measurements share.
 pub(crate) struct Bench<'a> {
     pub(crate) kafka: &'a Kafka,
     pub(crate) registry: Option<&'a Registry>,
     pub(crate) topics: &'a Topics,
     pub(crate) choice: &'a Choice,
-}
-
-/// A worker of either kind.
-pub(crate) enum Rival {
-    Java(JavaConnect),
-    Penstock(Worker),
-}
-
-impl Rival {
-    /// A worker with nothing but the sink that does nothing.
-    pub(crate) async fn plain(kafka: &Kafka, system: System) -> Result<Self> {
-        if system == System::Penstock {
-            let builder = Worker::builder(kafka).property("offset.flush.interval.ms", COMMIT_INTERVAL_MS);
-            return Ok(Rival::Penstock(builder.start().await?));
-        }
-        Ok(Rival::Java(java(kafka, system)?.start().await?))
-    }
-
-    /// Asks it to stop and waits for its end.
-    pub(crate) async fn stop(&mut self) -> Result<()> {
-        match self {
-            Rival::Java(java) => java.stop().await,
-            Rival::Penstock(worker) => worker.stop().await.map(|_| ()),
-        }
-    }
-
-    pub(crate) async fn restart(&mut self) -> Result<()> {
-        match self {
-            Rival::Java(java) => java.restart().await,
-            Rival::Penstock(worker) => worker.restart().await,
-        }
-    }
-
-    pub(crate) fn connect(&self) -> &Connect {
-        match self {
-            Rival::Java(java) => java.connect(),
-            Rival::Penstock(worker) => worker.connect(),
-        }
-    }
-
-    pub(crate) fn usage(&self) -> Result<Usage> {
-        match self {
-            Rival::Java(java) => java.usage(),
-            Rival::Penstock(worker) => worker.usage(),
-        }
-    }
-
-    pub(crate) fn first_answer(&self) -> Duration {
-        match self {
-            Rival::Java(java) => java.first_answer,
-            Rival::Penstock(worker) => worker.first_answer,
-        }
-    }
 }
 
 impl Bench<'_> {

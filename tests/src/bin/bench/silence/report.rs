@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use serde::{Serialize, Serializer};
 
 use super::Case;
-use super::rival::System;
+use super::systems::System;
 
 /// One entry of `silence.json`.
 #[derive(Clone, Debug, Serialize)]

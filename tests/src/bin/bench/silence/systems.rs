@@ -2,20 +2,15 @@
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
-use penstock_tests::connect::Connect;
 use penstock_tests::{JavaConnect, Kafka, Worker, ground};
+
+use crate::rival::Rival;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum System {
     Penstock,
     Java,
     JavaDefaultDelay,
-}
-
-/// A worker.
-pub(super) enum Rival {
-    Java(JavaConnect),
-    Penstock(Worker),
 }
 
 impl System {
@@ -70,55 +65,5 @@ impl System {
         let (_, newest) = log.rsplit_once("leaderUrl='").context("the log does not say who leads")?;
         let (url, _) = newest.split_once("/'").context("the log says something else about the leader")?;
         Ok(url.to_owned())
-    }
-}
-
-impl Rival {
-    pub(super) fn connect(&self) -> &Connect {
-        match self {
-            Rival::Java(java) => java.connect(),
-            Rival::Penstock(worker) => worker.connect(),
-        }
-    }
-
-    /// `host:port`, as statuses name it.
-    pub(super) fn id(&self) -> String {
-        self.connect().url().trim_start_matches("http://").to_owned()
-    }
-
-    pub(super) fn pid(&self) -> u32 {
-        match self {
-            Rival::Java(java) => java.pid(),
-            Rival::Penstock(worker) => worker.pid(),
-        }
-    }
-
-    fn log_text(&self) -> String {
-        match self {
-            Rival::Java(java) => java.log_text(),
-            Rival::Penstock(worker) => worker.log_text(),
-        }
-    }
-
-    pub(super) fn kill(&mut self) {
-        match self {
-            Rival::Java(java) => java.kill(),
-            Rival::Penstock(worker) => worker.kill(),
-        }
-    }
-
-    pub(super) async fn stop(&mut self) -> Result<()> {
-        match self {
-            Rival::Java(java) => java.stop().await,
-            Rival::Penstock(worker) => worker.stop().await.map(|_| ()),
-        }
-    }
-
-    /// Starts it again, and waits until it answers.
-    pub(super) async fn restart(&mut self) -> Result<()> {
-        match self {
-            Rival::Java(java) => java.restart().await,
-            Rival::Penstock(worker) => worker.restart().await,
-        }
     }
 }
