@@ -15,6 +15,7 @@ pub mod config;
 pub mod transform;
 pub mod converter;
 pub mod connector;
+pub mod source;
 pub mod registry;
 
 pub use batch::{Batch, Failure, Row, Verdict};
@@ -28,6 +29,10 @@ pub use payload::{Encoded, Format, Payload};
 pub use record::{Header, Headers, Origin, RawRecord, Record, SinkRecord, TimestampType};
 pub use registry::{Constructor, Plugin, PluginKind, Registry};
 pub use schema::{Field, Kind, Schema, SchemaRef};
+pub use source::{
+    Delivered, ExactlyOnceSupport, Next, Polled, SourceConnector, SourceContext, SourceMap, SourceOffset, SourcePosition,
+    SourceRecord, SourceTask, StoredOffsets, TransactionEnd,
+};
 pub use transform::{Flow, Part, Predicate, Transform};
 pub use value::{SchemaAndValue, Struct, Value};
 

@@ -6,6 +6,7 @@ use crate::config::{ConfigDef, Props};
 use crate::connector::SinkConnector;
 use crate::converter::{Converter, HeaderConverter};
 use crate::error::Result;
+use crate::source::SourceConnector;
 use crate::transform::{Part, Predicate, Transform};
 
 /// One class that configurations can name.
@@ -53,6 +54,7 @@ type Make<T> = Arc<dyn Fn(&Props) -> Result<T> + Send + Sync>;
 #[derive(Clone)]
 pub enum Constructor {
     Sink(Arc<dyn Fn() -> Box<dyn SinkConnector> + Send + Sync>),
+    Source(Arc<dyn Fn() -> Box<dyn SourceConnector> + Send + Sync>),
     Transformation(Make<Box<dyn Transform>>),
     Predicate(Make<Box<dyn Predicate>>),
     /// Gets which half of a record it is for.
@@ -66,6 +68,7 @@ impl Plugin {
     pub fn kind(&self) -> PluginKind {
         match self.construct {
             Constructor::Sink(_) => PluginKind::Sink,
+            Constructor::Source(_) => PluginKind::Source,
             Constructor::Transformation(_) => PluginKind::Transformation,
             Constructor::Predicate(_) => PluginKind::Predicate,
             Constructor::Converter(_) => PluginKind::Converter,
