@@ -24,10 +24,12 @@ build: ground-build
 	@mkdir -p bin
 	@cp -f $(RELEASE)/penstock bin/penstock.new && mv -f bin/penstock.new bin/penstock
 
-# A failing test shows its message and the servers' logs; backtraces through the async machinery would bury both.
+# A failing test shows its message and the servers' logs; backtraces through the async machinery would bury both. The integration
+# tests come late, so that the end of a log tells what failed.
 test: export RUST_BACKTRACE = 0
 test: fmt-check ready
-	cargo test --release --workspace --no-fail-fast -- --test-threads=$(TEST_THREADS)
+	cargo test --release --workspace --doc
+	cargo test --release --workspace --lib --bins --tests --no-fail-fast -- --test-threads=$(TEST_THREADS)
 
 demo: ready
 	$(CARGO_BUILD) --bin demo

@@ -40,10 +40,10 @@ async fn a_slow_sink_ends_its_put_and_commits_before_the_worker_goes() -> Result
 
 #[tokio::test]
 async fn a_sink_that_takes_longer_than_the_grace_is_dropped_and_gets_its_records_again() -> Result<()> {
-    let (mut worker, topic, name) = busy(60_000, 500).await?;
+    let (mut worker, topic, name) = busy(120_000, 500).await?;
     let began = Instant::now();
     assert!(worker.stop().await?.success());
-    assert!(began.elapsed() < Duration::from_secs(5), "stopping took {:?}", began.elapsed());
+    assert!(began.elapsed() < LIMIT, "stopping took {:?}", began.elapsed());
     let log = worker.log_text();
     assert!(log.contains("did not end within 500 ms (task.shutdown.graceful.timeout.ms)"), "{log}");
     let lag = Kafka::shared().await?.lag(&format!("connect-{name}"), &topic).await?;

@@ -189,7 +189,7 @@ async fn a_flush_that_hangs_is_left_behind_and_nothing_is_lost_or_doubled() -> R
     wait_until("a partition each", SOON, async || Ok(script.open_by(0).len() == 1 && script.open_by(1).len() == 1)).await?;
     let began = Instant::now();
     ensure!(zero.stop().await && one.stop().await);
-    ensure!(began.elapsed() < Duration::from_secs(8), "stopping took {:?}", began.elapsed());
+    ensure!(began.elapsed() < SOON, "stopping took {:?}", began.elapsed());
     script.on_flush(|_| Flushing::Done);
     script.on_pre_commit(Clone::clone);
     let again = Running::start_with(&name, 0, kafka, &script, &config, quick)?;
@@ -227,7 +227,7 @@ async fn letters_do_not_wait_for_the_commit_interval() -> Result<()> {
     let hour = |spec: &mut penstock::task::TaskSpec| spec.commit_interval = Duration::from_secs(3600);
     let task = Running::start_with(&unique("soon"), 0, kafka, &script, &tolerant(&topic, &dead), hour)?;
     let written = async || Ok(kafka.has_topic(&dead).await? && kafka.read(&dead).await?.len() == 1);
-    wait_until("the letter", Duration::from_secs(10), written).await?;
+    wait_until("the letter", SOON, written).await?;
     ensure!(task.stop().await);
     each_once(kafka, &dead, 1).await
 }
