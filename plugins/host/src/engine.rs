@@ -78,7 +78,7 @@ impl Engine {
                 Err(error) => tracing::debug!(%error, "cached code is of another engine, so the plugin is compiled anew"),
             }
         }
-        let component = Component::new(&self.engine, bytes)?;
+        let component = self.compile_anew(bytes)?;
         if let Some(cache) = &self.cache {
             let stored = component.serialize().map_err(std::io::Error::other).and_then(|code| cache.store(&key, &code));
             if let Err(error) = stored {
@@ -87,6 +87,12 @@ impl Engine {
             }
         }
         Ok(component)
+    }
+
+    /// Compiles on threads that end with it: the compiler's working memory, tens of MB, stays with the thread that used it.
+    fn compile_anew(&self, bytes: &[u8]) -> wasmtime::Result<Component> {
+        let threads = rayon::ThreadPoolBuilder::new().thread_name(|n| format!("compile-{n}")).build()?;
+        threads.install(|| Component::new(&self.engine, bytes))
     }
 
     /// Marks the time of a call into a guest; without one the clock stands still.
