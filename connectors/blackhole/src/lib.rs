@@ -28,7 +28,7 @@ struct Blackhole;
 
 #[penstock_api::async_trait]
 impl Connector for Blackhole {
-    fn task_configs(&self, config: &Props, tasks_max: u32) -> Result<Vec<Props>> {
+    async fn task_configs(&self, config: &Props, tasks_max: u32) -> Result<Vec<Props>> {
         config::def().parse(config)?;
         Ok(self.same_for_all(config, tasks_max))
     }

@@ -64,7 +64,7 @@ impl Connector for SnowflakeSinkConnector {
         config::check(config)
     }
 
-    fn task_configs(&self, config: &Props, tasks_max: u32) -> Result<Vec<Props>> {
+    async fn task_configs(&self, config: &Props, tasks_max: u32) -> Result<Vec<Props>> {
         Ok(self.same_for_all(config, tasks_max))
     }
 }

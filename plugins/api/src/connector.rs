@@ -51,11 +51,11 @@ pub trait Connector: Send + Sync {
         Vec::new()
     }
 
-    /// The configurations of at most `tasks_max` tasks.
+    /// The configurations of at most `tasks_max` tasks. It may ask the other side, e.g. which tables there are.
     ///
     /// # Errors
     /// `Config` when the configuration makes no sense; the message names the key.
-    fn task_configs(&self, config: &Props, tasks_max: u32) -> Result<Vec<Props>>;
+    async fn task_configs(&self, config: &Props, tasks_max: u32) -> Result<Vec<Props>>;
 }
 
 /// A connector that takes records from Kafka to somewhere else.

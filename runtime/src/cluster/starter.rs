@@ -130,7 +130,7 @@ impl Starter for PluginStarter {
         find_connector(props.get("connector.class").map_or("", |class| class.trim()), &self.registry)?;
         let config = ConnectorConfig::new(props, &self.registry, &self.worker)?;
         let tasks = match &config.plugin.construct {
-            Constructor::Sink(make) => make().task_configs(&config.props, config.tasks_max)?,
+            Constructor::Sink(make) => make().task_configs(&config.props, config.tasks_max).await?,
             _ => return Err(Error::config(format!("{} is not a sink, and nothing else runs here yet", config.plugin.class))),
         };
         check_count(&config, props, tasks.len())?;

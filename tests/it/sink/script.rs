@@ -110,7 +110,7 @@ struct Scripted(Script);
 
 #[penstock_api::async_trait]
 impl Connector for Scripted {
-    fn task_configs(&self, config: &Props, tasks_max: u32) -> penstock_api::Result<Vec<Props>> {
+    async fn task_configs(&self, config: &Props, tasks_max: u32) -> penstock_api::Result<Vec<Props>> {
         Ok(self.same_for_all(config, tasks_max))
     }
 }

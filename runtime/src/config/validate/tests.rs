@@ -21,7 +21,7 @@ impl Connector for Fake {
         is_wrong.then(|| ("url".to_owned(), "url is ftp: give http".to_owned())).into_iter().collect()
     }
 
-    fn task_configs(&self, config: &Props, tasks_max: u32) -> Result<Vec<Props>> {
+    async fn task_configs(&self, config: &Props, tasks_max: u32) -> Result<Vec<Props>> {
         Ok(self.same_for_all(config, tasks_max))
     }
 }
