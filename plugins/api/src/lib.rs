@@ -6,6 +6,7 @@ pub mod error;
 pub mod schema;
 pub mod value;
 pub mod map;
+pub mod java;
 pub mod path;
 pub mod json;
 pub mod payload;

@@ -9,7 +9,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 use penstock_api::payload::Decode;
 use penstock_api::{
     BigDecimal, Bytes, CompactString, Error, Format, HeaderConverter, Kind, Map, Payload, Result, Schema, SchemaAndValue,
-    SchemaRef, Value,
+    SchemaRef, Value, java,
 };
 use std::fmt::Write;
 use std::sync::Arc;
@@ -316,9 +316,9 @@ fn append(value: &Value, embedded: bool, out: &mut String) -> std::fmt::Result {
         Value::Int16(n) => write!(out, "{n}"),
         Value::Int32(n) => write!(out, "{n}"),
         Value::Int64(n) => write!(out, "{n}"),
-        Value::Float32(x) => out.write_str(&java_float(&format!("{x:e}"), f64::from(*x))),
-        Value::Float64(x) => out.write_str(&java_float(&format!("{x:e}"), *x)),
-        Value::Decimal(d) => out.write_str(&java_decimal(d)),
+        Value::Float32(x) => out.write_str(&java::float(*x)),
+        Value::Float64(x) => out.write_str(&java::double(*x)),
+        Value::Decimal(d) => out.write_str(&java::decimal(d)),
         Value::String(text) => append_text(text, embedded, out),
         Value::Bytes(bytes) => append_text(&BASE64.encode(bytes), embedded, out),
         Value::Date(days) => append_instant(i64::from(*days) * DAY_MS, out),
@@ -370,48 +370,6 @@ fn append_instant(millis: i64, out: &mut String) -> std::fmt::Result {
         _ => "%Y-%m-%dT%H:%M:%S%.3fZ",
     };
     write!(out, "{}", instant.format(format))
-}
-
-/// As `Double.toString`; `scientific` holds the shortest digits that tell the number from its neighbours.
-fn java_float(scientific: &str, x: f64) -> String {
-    if x.is_nan() {
-        return "NaN".into();
-    }
-    if x.is_infinite() {
-        return if x > 0.0 { "Infinity" } else { "-Infinity" }.into();
-    }
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((scientific, "0"));
-    if x == 0.0 || (1e-3..1e7).contains(&x.abs()) {
-        let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
-        let sign = if mantissa.starts_with('-') { "-" } else { "" };
-        let exponent: i32 = exponent.parse().unwrap_or(0);
-        let plain = if exponent < 0 {
-            format!("0.{}{digits}", "0".repeat(usize::try_from(-exponent - 1).unwrap_or(0)))
-        } else {
-            let whole = usize::try_from(exponent + 1).unwrap_or(1);
-            let padded = format!("{digits:0<whole$}");
-            let (whole, fraction) = padded.split_at(whole);
-            format!("{whole}.{}", if fraction.is_empty() { "0" } else { fraction })
-        };
-        return format!("{sign}{plain}");
-    }
-    let point = if mantissa.contains('.') { "" } else { ".0" };
-    format!("{mantissa}{point}E{exponent}")
-}
-
-/// As `BigDecimal.toString`.
-fn java_decimal(d: &BigDecimal) -> String {
-    let (unscaled, scale) = d.as_bigint_and_exponent();
-    let text = unscaled.to_string();
-    let (sign, digits) = text.strip_prefix('-').map_or(("", text.as_str()), |digits| ("-", digits));
-    let length = i64::try_from(digits.len()).unwrap_or(i64::MAX);
-    let adjusted = length - 1 - scale;
-    if scale >= 0 && adjusted >= -6 {
-        return d.to_plain_string();
-    }
-    let (first, rest) = digits.split_at(1);
-    let point = if rest.is_empty() { "" } else { "." };
-    format!("{sign}{first}{point}{rest}E{adjusted:+}")
 }
 
 #[cfg(test)]

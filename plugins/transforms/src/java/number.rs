@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use penstock_api::{BigDecimal, Value};
+use penstock_api::{BigDecimal, Value, java};
 use std::str::FromStr;
 
 use super::calendar::DAY_MS;
@@ -63,67 +63,16 @@ pub(crate) fn to_text(value: &Value) -> String {
         Value::Int16(n) => n.to_string(),
         Value::Int32(n) => n.to_string(),
         Value::Int64(n) => n.to_string(),
-        Value::Float32(x) => float_text(f64::from(*x), &format!("{x:e}")),
-        Value::Float64(x) => float_text(*x, &format!("{x:e}")),
+        Value::Float32(x) => java::float(*x),
+        Value::Float64(x) => java::double(*x),
         Value::String(text) => text.to_string(),
         Value::Bytes(bytes) => BASE64.encode(bytes),
-        Value::Decimal(decimal) => decimal_text(decimal),
+        Value::Decimal(decimal) => java::decimal(decimal),
         Value::Date(days) => date_text(i64::from(*days) * DAY_MS),
         Value::Time(millis) => date_text(i64::from(*millis)),
         Value::Timestamp(millis) => date_text(*millis),
         Value::Array(_) | Value::Map(_) | Value::Struct(_) => format!("{value:?}"),
     }
-}
-
-/// `Double.toString`: plain from a thousandth to ten millions, else with an exponent; always with a point. `scientific` holds the
-/// shortest digits as Rust writes them.
-fn float_text(x: f64, scientific: &str) -> String {
-    if x.is_nan() {
-        return "NaN".to_owned();
-    }
-    let sign = if x.is_sign_negative() { "-" } else { "" };
-    if x.is_infinite() {
-        return format!("{sign}Infinity");
-    }
-    if x == 0.0 {
-        return format!("{sign}0.0");
-    }
-    let (digits, exponent) = scientific.trim_start_matches('-').split_once('e').expect("scientific notation has an exponent");
-    let exponent: i32 = exponent.parse().expect("an exponent is a number");
-    let digits = digits.replace('.', "");
-    if (-3..7).contains(&exponent) {
-        if exponent < 0 {
-            return format!("{sign}0.{}{digits}", "0".repeat((-exponent - 1) as usize));
-        }
-        let whole = exponent as usize + 1;
-        let padded = format!("{digits:0<whole$}");
-        let (before, after) = padded.split_at(whole);
-        return format!("{sign}{before}.{}", if after.is_empty() { "0" } else { after });
-    }
-    let (first, others) = digits.split_at(1);
-    format!("{sign}{first}.{}E{exponent}", if others.is_empty() { "0" } else { others })
-}
-
-/// `BigDecimal.toString`.
-fn decimal_text(decimal: &BigDecimal) -> String {
-    let (unscaled, scale) = decimal.as_bigint_and_exponent();
-    let text = unscaled.to_string();
-    let (sign, digits) = text.strip_prefix('-').map_or(("", text.as_str()), |digits| ("-", digits));
-    if scale == 0 {
-        return text;
-    }
-    let length = digits.len() as i64;
-    let adjusted = length - 1 - scale;
-    if scale > 0 && adjusted >= -6 {
-        let width = scale as usize + 1;
-        let padded = format!("{digits:0>width$}");
-        let (whole, fraction) = padded.split_at(padded.len() - scale as usize);
-        return format!("{sign}{whole}.{fraction}");
-    }
-    let (first, others) = digits.split_at(1);
-    let point = if others.is_empty() { "" } else { "." };
-    let exponent = if adjusted == 0 { String::new() } else { format!("E{adjusted:+}") };
-    format!("{sign}{first}{point}{others}{exponent}")
 }
 
 /// `Values.dateFormatFor(date).format(date)`, on a machine whose time zone is UTC.
@@ -150,28 +99,6 @@ mod tests {
         for bad in ["", " 1", "1 ", ".", "1_000", "0x1", "NaN", "1e", "1e1.5", "-", "--1", "1f"] {
             assert!(parse_decimal(bad).is_none(), "{bad}");
         }
-    }
-
-    #[test]
-    fn numbers_are_written_as_java_writes_them() {
-        let check = |x: f64, text: &str| assert_eq!(to_text(&Value::Float64(x)), text);
-        check(1.0, "1.0");
-        check(-0.0, "-0.0");
-        check(0.001, "0.001");
-        check(0.000_95, "9.5E-4");
-        check(1_234_567.0, "1234567.0");
-        check(12_345_678.0, "1.2345678E7");
-        check(1e21, "1.0E21");
-        assert_eq!(to_text(&Value::Float32(0.1)), "0.1");
-        let decimal = |text: &str, expected: &str| {
-            assert_eq!(to_text(&Value::Decimal(Box::new(parse_decimal(text).unwrap()))), expected);
-        };
-        decimal("12.50", "12.50");
-        decimal("0.0000012", "0.0000012");
-        decimal("0.00000012", "1.2E-7");
-        decimal("1e3", "1E+3");
-        decimal("-0.5", "-0.5");
-        decimal("12e3", "1.2E+4");
     }
 
     #[test]
