@@ -1,6 +1,8 @@
 //! Components that are broken, wrong, greedy or endless, through a real worker: what users are told over REST, that only the task
 //! concerned fails, and that no record is lost. The host alone is tried in `plugins.rs`.
 
+mod sinks;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

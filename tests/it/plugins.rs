@@ -305,7 +305,10 @@ async fn predicates_select() {
     batch.rows_mut()[0].record.topic = "change".into();
     predicate.select(&mut batch, false, &context("n")).await.unwrap();
     let outcome = shown(&batch);
-    assert!(outcome[0].starts_with("failed: the plugin misused batch.discard: a predicate cannot change records"), "{outcome:?}");
+    assert!(
+        outcome[0].starts_with("failed: the plugin misused batch.discard: predicates and sinks cannot change records"),
+        "{outcome:?}"
+    );
 }
 
 #[tokio::test]

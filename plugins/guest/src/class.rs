@@ -157,7 +157,7 @@ impl PredicateClass {
 }
 
 impl About {
-    fn new(name: &str, version: &str, config: ConfigDef) -> Self {
+    pub(crate) fn new(name: &str, version: &str, config: ConfigDef) -> Self {
         Self { name: name.to_owned(), aliases: Vec::new(), version: version.to_owned(), config }
     }
 

@@ -48,6 +48,69 @@ macro_rules! export_predicates {
     };
 }
 
+/// Exports a component of sinks: `export_sinks!(classes)`, where `classes` is a `fn() -> Vec<SinkClass>`.
+#[macro_export]
+macro_rules! export_sinks {
+    ($classes:expr) => {
+        $crate::__export_plugin!($classes, sinks);
+
+        const _: () = {
+            use $crate::sink::calls;
+            use $crate::wit::sink::exports::penstock::connect::{connector, sink};
+            use $crate::wit::types::Error;
+
+            type Properties = ::std::vec::Vec<(::std::string::String, ::std::string::String)>;
+            type Answer<T> = ::core::result::Result<T, Error>;
+
+            impl connector::Guest for PenstockComponent {
+                fn validate(class: ::std::string::String, properties: Properties) -> ::std::vec::Vec<connector::Problem> {
+                    calls::validate($classes(), class, properties)
+                }
+
+                fn plan(
+                    class: ::std::string::String,
+                    properties: Properties,
+                    tasks_max: u32,
+                ) -> Answer<::std::vec::Vec<Properties>> {
+                    calls::plan($classes(), class, properties, tasks_max)
+                }
+            }
+
+            impl sink::Guest for PenstockComponent {
+                fn start() -> Answer<()> {
+                    calls::start()
+                }
+
+                fn open(partitions: ::std::vec::Vec<sink::TopicPartition>) -> Answer<::std::vec::Vec<sink::Position>> {
+                    calls::open(partitions)
+                }
+
+                fn put(batch: &$crate::wit::batches::Batch) -> Answer<()> {
+                    calls::put(batch)
+                }
+
+                fn idle() -> Answer<()> {
+                    calls::idle()
+                }
+
+                fn pre_commit(put: ::std::vec::Vec<sink::Position>) -> Answer<::std::vec::Vec<sink::Position>> {
+                    calls::pre_commit(put)
+                }
+
+                fn flush(partitions: ::std::vec::Vec<sink::TopicPartition>) -> Answer<()> {
+                    calls::flush(partitions)
+                }
+
+                fn close(partitions: ::std::vec::Vec<sink::TopicPartition>, lost: bool) {
+                    calls::close(partitions, lost);
+                }
+            }
+        };
+
+        $crate::wit::sink::export_sink!(PenstockComponent with_types_in $crate::wit::sink);
+    };
+}
+
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __export_plugin {
@@ -69,7 +132,7 @@ macro_rules! __export_plugin {
             }
 
             fn stop() {
-                $crate::export::stop();
+                $crate::export::$kind::stop();
             }
         }
 
@@ -95,8 +158,14 @@ thread_local! {
     static CONFIGURED: RefCell<Option<Configured>> = const { RefCell::new(None) };
 }
 
+/// The calls of a component of sinks.
+pub mod sinks {
+    pub use crate::sink::calls::{configure, describe, stop};
+}
+
 /// The calls of a component of transforms.
 pub mod transforms {
+    pub use super::stop;
     use super::{Answer, Properties, Running, TransformClass, class_of, keep, plugin};
 
     #[must_use]
@@ -113,6 +182,7 @@ pub mod transforms {
 
 /// The calls of a component of predicates.
 pub mod predicates {
+    pub use super::stop;
     use super::{Answer, PredicateClass, Properties, Running, class_of, keep, plugin};
 
     #[must_use]
@@ -202,7 +272,7 @@ fn with<R>(work: impl FnOnce(&mut Configured) -> Result<R>) -> Answer<R> {
     })
 }
 
-fn class_of(about: &About) -> plugin::Class {
+pub(crate) fn class_of(about: &About) -> plugin::Class {
     plugin::Class {
         name: about.name.clone(),
         aliases: about.aliases.clone(),

@@ -45,7 +45,9 @@
 //! }
 //! ```
 //!
-//! A component is of one kind - transforms or predicates - and holds any number of classes. What the functions promise stands
+//! Sinks have both forms too: [`SinkConnector`] with [`SinkTask`], or [`ColumnSink`]; `export_sinks!` takes a list of [`SinkClass`].
+//!
+//! A component is of one kind - transforms, predicates or sinks - and holds any number of classes. What the functions promise stands
 //! in the WIT files, which are the manual. The crate must be a `cdylib`, and chooses `opt-level`, `lto`, `strip` and
 //! `panic = "abort"` in its own profile: see `examples/retail/transform`.
 
@@ -56,6 +58,8 @@ mod rows;
 pub mod export;
 pub mod log;
 mod records;
+#[doc(hidden)]
+pub mod sink;
 pub mod wit;
 
 pub use class::{ColumnPredicate, ColumnTransform, PredicateClass, TransformClass};
@@ -63,4 +67,5 @@ pub use columns::{BlobEdits, Blobs, Edits, HeaderColumns, Names, Scalars, TextEd
 pub use penstock_api::config::{Check, Default as ConfigDefault, Width};
 pub use penstock_api::*;
 pub use rows::Batch;
+pub use sink::{ColumnSink, SinkClass};
 pub use wit::batches::{Encoding, FieldKind, Format as RowFormat, HeaderForm};

@@ -38,7 +38,7 @@ pub(crate) fn test(predicate: &mut dyn Predicate, batch: &Batch<'_>, context: &T
 }
 
 /// What records were when they came, as far as it must be known to see what has changed.
-struct Before {
+pub(crate) struct Before {
     topics: Vec<Arc<str>>,
     /// For each row one of `topics`.
     topic: Vec<u32>,
@@ -49,7 +49,7 @@ struct Before {
 }
 
 /// The records, and what they were.
-fn read(batch: &Batch<'_>) -> (Before, penstock_api::Batch) {
+pub(crate) fn read(batch: &Batch<'_>) -> (Before, penstock_api::Batch) {
     let topics = batch.topics().0;
     let formats = [batch.formats(Part::Key), batch.formats(Part::Value)];
     let before = Before {

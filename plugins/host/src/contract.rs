@@ -72,6 +72,29 @@ pub(crate) mod predicates {
     });
 }
 
+/// What sinks export beside it.
+pub(crate) mod sinks {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        inline: "
+            package penstock:worker;
+            world sinks {
+                import penstock:connect/batches@0.1.0;
+                export penstock:connect/connector@0.1.0;
+                export penstock:connect/sink@0.1.0;
+            }
+        ",
+        world: "penstock:worker/sinks",
+        imports: { default: trappable },
+        exports: { default: async },
+        with: {
+            "penstock:connect/types": super::common::penstock::connect::types,
+            "penstock:connect/columns": super::common::penstock::connect::columns,
+            "penstock:connect/batches": super::common::penstock::connect::batches,
+        },
+    });
+}
+
 pub(crate) use common::exports::penstock::connect::plugin;
 pub(crate) use common::penstock::connect::{batches, columns, log, types};
 

@@ -1,5 +1,7 @@
 //! One instance of a component for one task: a store with its limits, and calls that end in time.
 
+mod sink;
+
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use wasmtime::component::{InstancePre, Resource};
 use crate::batch::{Call, Misuse};
 use crate::contract::common::Common;
 use crate::contract::predicates::Predicates;
+use crate::contract::sinks::Sinks;
 use crate::contract::transforms::Transforms;
 use crate::contract::{self, plugin, types};
 use crate::engine::{Engine, Running};
@@ -23,6 +26,18 @@ use crate::state::{BatchHandle, State};
 pub(crate) enum Kind {
     Transforms,
     Predicates,
+    Sinks,
+}
+
+impl Kind {
+    /// For people.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Kind::Transforms => "transforms",
+            Kind::Predicates => "predicates",
+            Kind::Sinks => "sinks",
+        }
+    }
 }
 
 /// A component that can be instantiated.
@@ -45,6 +60,7 @@ pub(crate) struct Instance {
 enum Exports {
     Transforms(Transforms),
     Predicates(Predicates),
+    Sinks(Sinks),
 }
 
 /// A guest did not return: it trapped, took too long, or misused the contract. For people.
@@ -63,7 +79,7 @@ impl fmt::Display for Stopped {
 
 /// What a call on a batch has answered.
 pub(crate) enum Answer {
-    /// The transform is done.
+    /// The transform, or the sink, is done.
     Applied,
     /// The predicate's bitmap, not yet checked.
     Matches(Vec<u8>),
@@ -88,6 +104,7 @@ impl Loaded {
         let exports = match self.kind {
             Kind::Transforms => Exports::Transforms(Transforms::new(&mut store, &instance).map_err(exported)?),
             Kind::Predicates => Exports::Predicates(Predicates::new(&mut store, &instance).map_err(exported)?),
+            Kind::Sinks => Exports::Sinks(Sinks::new(&mut store, &instance).map_err(exported)?),
         };
         Ok(Instance { engine, store, common, exports })
     }
@@ -128,6 +145,10 @@ impl Instance {
                 let call = exports.penstock_connect_predicate().call_test(&mut self.store, handle);
                 bounded(&running, deadline, call).await.map(|answer| answer.map(Answer::Matches))
             }
+            Exports::Sinks(exports) => {
+                let call = exports.penstock_connect_sink().call_put(&mut self.store, handle);
+                bounded(&running, deadline, call).await.map(|answer| answer.map(|()| Answer::Applied))
+            }
         };
         let answer = match answer {
             Ok(Ok(answer)) => Ok(answer),
@@ -136,6 +157,11 @@ impl Instance {
         };
         let call = self.store.data_mut().call.take().expect("put there above, and only taken here");
         (call, answer)
+    }
+
+    /// How long a call may take.
+    pub(crate) fn deadline(&self) -> Duration {
+        self.engine.config.call_deadline
     }
 
     /// Tells the guest that it is not needed any more. What goes wrong only goes to the log.

@@ -13,6 +13,7 @@ mod guest_log;
 mod instance;
 mod load;
 mod manifest;
+mod sink;
 mod state;
 
 use std::cmp::Ordering;

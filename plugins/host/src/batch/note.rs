@@ -193,7 +193,7 @@ impl Noted {
     }
 
     fn check_may_change(&self) -> Result<(), String> {
-        if self.may_change { Ok(()) } else { Err("a predicate cannot change records".to_owned()) }
+        if self.may_change { Ok(()) } else { Err("predicates and sinks cannot change records".to_owned()) }
     }
 
     fn spend(&mut self, bytes: usize) -> Result<(), String> {
