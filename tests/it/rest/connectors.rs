@@ -38,6 +38,7 @@ pub(super) fn a_connectors_life() -> Vec<Step> {
         get("/connectors/life"),
         get("/connectors/life/config"),
         get("/connectors/life/status"),
+        get("/connectors/life/tasks"),
         get("/connectors/life/tasks/1/status"),
         get("/connectors/life/tasks/7/status"),
         get("/connectors/life/offsets"),

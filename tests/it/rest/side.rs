@@ -114,8 +114,8 @@ impl Side {
                 .map(|(key, value)| {
                     let value = match key.as_str() {
                         "version" | "commit" if value.is_string() => "VOLATILE".into(),
-                        // The reasons are in the words of either side.
-                        "trace" => "VOLATILE".into(),
+                        // The reasons are in the words of either side, and the class is that of each side's sink.
+                        "trace" | "task.class" => "VOLATILE".into(),
                         "last_modified" if value.is_number() => "VOLATILE".into(),
                         // In Java's hash order.
                         "offsets" | "topics" | "tasks" if value.is_array() => sorted(self.neutral_body(value)),
