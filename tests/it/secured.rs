@@ -1,8 +1,9 @@
 //! A worker and its tasks on brokers that want a password or a certificate, told so by the keys that Java's clients have.
 
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use penstock_tests::connect::config;
 use penstock_tests::kafka::Secured;
 use penstock_tests::{FakeTokenServer, JavaConnect, Kafka, Worker, ground, java, unique, wait_until};
@@ -145,6 +146,26 @@ fn token(tokens: &FakeTokenServer, secret: &str) -> Settings {
     ]
 }
 
+/// With an assertion, signed with the key in that file, for that audience.
+fn assertion(tokens: &FakeTokenServer, key: &Path, audience: &str) -> Settings {
+    let package = "org.apache.kafka.common.security.oauthbearer";
+    let of_assertion = |key: &str| -> &'static str { format!("sasl.oauthbearer.assertion.{key}").leak() };
+    vec![
+        ("security.protocol", "SASL_PLAINTEXT".into()),
+        ("sasl.mechanism", "OAUTHBEARER".into()),
+        ("sasl.login.callback.handler.class", format!("{package}.OAuthBearerLoginCallbackHandler")),
+        ("sasl.oauthbearer.jwt.retriever.class", format!("{package}.JwtBearerJwtRetriever")),
+        ("sasl.oauthbearer.token.endpoint.url", tokens.token_url()),
+        ("sasl.oauthbearer.scope", FakeTokenServer::SCOPE.into()),
+        ("sasl.jaas.config", format!("{package}.OAuthBearerLoginModule required;")),
+        (of_assertion("private.key.file"), key.display().to_string()),
+        (of_assertion("claim.iss"), FakeTokenServer::CLIENT.into()),
+        (of_assertion("claim.sub"), FakeTokenServer::CLIENT.into()),
+        (of_assertion("claim.aud"), audience.into()),
+        (of_assertion("claim.jti.include"), "true".into()),
+    ]
+}
+
 #[tokio::test]
 async fn worker_and_tasks_log_in_by_tokens_and_are_told_when_they_get_none() -> Result<()> {
     let tokens = FakeTokenServer::start(Duration::from_secs(600)).await?;
@@ -153,14 +174,41 @@ async fn worker_and_tasks_log_in_by_tokens_and_are_told_when_they_get_none() -> 
     works(&kafka, &address, &token(&tokens, FakeTokenServer::SECRET)).await?;
     assert!(tokens.given() > 2, "worker and task ask for tokens of their own");
 
-    let mut worker = Worker::builder(&kafka).property("bootstrap.servers", &address);
-    for (key, value) in token(&tokens, "wr0ng-one") {
-        worker = worker.property(key, value);
+    let folder = tempfile::tempdir()?;
+    let (own, others) = (folder.path().join("own.pem"), folder.path().join("others.pem"));
+    std::fs::write(&own, tokens.clients_key()?)?;
+    std::fs::write(&others, FakeTokenServer::start(Duration::from_secs(600)).await?.clients_key()?)?;
+    let by_assertion = assertion(&tokens, &own, &tokens.token_url());
+    works(&kafka, &address, &by_assertion).await?;
+    assert!(tokens.given_for_assertions() > 2, "worker and task sign assertions of their own");
+    let given = tokens.given_for_assertions();
+    let mut java = JavaConnect::builder(&kafka)
+        .lean()
+        .jvm(format!("-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={}", tokens.token_url()))
+        .jvm(format!("-Dorg.apache.kafka.sasl.oauthbearer.allowed.files={}", own.display()))
+        .property("bootstrap.servers", &address);
+    for (key, value) in &by_assertion {
+        for prefix in ["", "producer.", "consumer.", "admin."] {
+            java = java.property(&format!("{prefix}{key}"), value);
+        }
     }
-    let worker = worker.launch()?;
-    let what = format!("the refusal to be told; the log is {}", worker.log_path().display());
-    wait_until(&what, LIMIT, async || Ok(worker.log_text().contains("invalid_client"))).await?;
-    assert!(!worker.log_text().contains("wr0ng-one"), "the secret stands in the log");
+    java.start().await.context("a Java worker with the same file")?;
+    assert!(tokens.given_for_assertions() > given, "Java's worker signs assertions, too");
+
+    for (settings, expected) in [
+        (token(&tokens, "wr0ng-one"), "invalid_client"),
+        (assertion(&tokens, &others, &tokens.token_url()), "not that of the client's key"),
+        (assertion(&tokens, &own, "https://elsewhere"), "aud must name the token endpoint"),
+    ] {
+        let mut worker = Worker::builder(&kafka).property("bootstrap.servers", &address);
+        for (key, value) in settings {
+            worker = worker.property(key, value);
+        }
+        let worker = worker.launch()?;
+        let what = format!("the refusal to be told: {expected}; the log is {}", worker.log_path().display());
+        wait_until(&what, LIMIT, async || Ok(worker.log_text().contains(expected))).await?;
+        assert!(!worker.log_text().contains("wr0ng-one"), "the secret stands in the log");
+    }
     Ok(())
 }
 

@@ -6,6 +6,7 @@ pub mod listener;
 pub mod tls;
 pub mod headers;
 pub mod origins;
+pub(crate) mod jaas;
 pub mod basic_auth;
 pub mod overrides;
 pub mod worker_keys;

@@ -8,7 +8,6 @@ mod group_members;
 pub mod admin;
 mod fetch;
 mod native;
-mod jaas;
 mod oauth;
 mod security;
 pub mod settings;

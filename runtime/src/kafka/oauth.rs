@@ -4,8 +4,8 @@
 use penstock_api::{Error, Props, Result};
 use rdkafka::ClientConfig;
 
-use super::jaas::Jaas;
 use super::settings::wrong;
+use crate::config::jaas::LoginModule;
 
 const HANDLER: &str = "sasl.login.callback.handler.class";
 const RETRIEVER: &str = "sasl.oauthbearer.jwt.retriever.class";
@@ -13,26 +13,29 @@ const URL: &str = "sasl.oauthbearer.token.endpoint.url";
 /// JAAS options that begin so travel beside the token (KIP-342).
 const EXTENSION: &str = "extension_";
 
-/// Keys of assertions, Java's and librdkafka's.
-const ASSERTION: &[(&str, &str)] = &[
-    ("sasl.oauthbearer.assertion.algorithm", "sasl.oauthbearer.assertion.algorithm"),
-    ("sasl.oauthbearer.assertion.claim.aud", "sasl.oauthbearer.assertion.claim.aud"),
-    ("sasl.oauthbearer.assertion.claim.exp.seconds", "sasl.oauthbearer.assertion.claim.exp.seconds"),
-    ("sasl.oauthbearer.assertion.claim.iss", "sasl.oauthbearer.assertion.claim.iss"),
-    ("sasl.oauthbearer.assertion.claim.jti.include", "sasl.oauthbearer.assertion.claim.jti.include"),
-    ("sasl.oauthbearer.assertion.claim.nbf.seconds", "sasl.oauthbearer.assertion.claim.nbf.seconds"),
-    ("sasl.oauthbearer.assertion.claim.sub", "sasl.oauthbearer.assertion.claim.sub"),
-    ("sasl.oauthbearer.assertion.file", "sasl.oauthbearer.assertion.file"),
-    ("sasl.oauthbearer.assertion.private.key.file", "sasl.oauthbearer.assertion.private.key.file"),
-    ("sasl.oauthbearer.assertion.private.key.passphrase", "sasl.oauthbearer.assertion.private.key.passphrase"),
-    ("sasl.oauthbearer.assertion.template.file", "sasl.oauthbearer.assertion.jwt.template.file"),
+/// A file with an assertion that somebody else renews; as in Java the keys below have no effect beside it.
+const FILE: &str = "sasl.oauthbearer.assertion.file";
+const KEY_FILE: &str = "sasl.oauthbearer.assertion.private.key.file";
+const TEMPLATE_FILE: &str = "sasl.oauthbearer.assertion.template.file";
+
+/// Keys of assertions that are signed here. librdkafka has them by the same names.
+const SIGNED: &[&str] = &[
+    "sasl.oauthbearer.assertion.algorithm",
+    "sasl.oauthbearer.assertion.claim.aud",
+    "sasl.oauthbearer.assertion.claim.exp.seconds",
+    "sasl.oauthbearer.assertion.claim.iss",
+    "sasl.oauthbearer.assertion.claim.jti.include",
+    "sasl.oauthbearer.assertion.claim.nbf.seconds",
+    "sasl.oauthbearer.assertion.claim.sub",
+    KEY_FILE,
+    "sasl.oauthbearer.assertion.private.key.passphrase",
 ];
 
 /// Translates Java's keys and the options of its login module.
 ///
 /// # Errors
 /// `Config` for what is missing, and for handlers that only a JVM can load.
-pub(super) fn apply(who: &str, props: &Props, login: &Jaas, client: &mut ClientConfig) -> Result<()> {
+pub(super) fn apply(who: &str, props: &Props, login: &LoginModule, client: &mut ClientConfig) -> Result<()> {
     let given = |key: &str| props.get(key).map(|v| v.trim()).filter(|v| !v.is_empty());
     if let Some(class) = given(HANDLER).filter(|class| simple(class) != "OAuthBearerLoginCallbackHandler") {
         return Err(wrong(
@@ -52,7 +55,7 @@ pub(super) fn apply(who: &str, props: &Props, login: &Jaas, client: &mut ClientC
     if let Some(scope) = given("sasl.oauthbearer.scope").or_else(|| login.option("scope")) {
         client.set("sasl.oauthbearer.scope", scope);
     }
-    let extension = |(key, value): &(String, String)| Some(format!("{}={value}", key.strip_prefix(EXTENSION)?));
+    let extension = |(key, value): (&String, &String)| Some(format!("{}={value}", key.strip_prefix(EXTENSION)?));
     let extensions: Vec<String> = login.options.iter().filter_map(extension).collect();
     if !extensions.is_empty() {
         client.set("sasl.oauthbearer.extensions", extensions.join(","));
@@ -61,12 +64,7 @@ pub(super) fn apply(who: &str, props: &Props, login: &Jaas, client: &mut ClientC
         "DefaultJwtRetriever" | "ClientCredentialsJwtRetriever" => credentials(who, props, login, client),
         "JwtBearerJwtRetriever" => {
             client.set("sasl.oauthbearer.grant.type", "urn:ietf:params:oauth:grant-type:jwt-bearer");
-            for (java, ours) in ASSERTION {
-                if let Some(value) = given(java) {
-                    client.set(*ours, value);
-                }
-            }
-            Ok(())
+            assertion(who, props, client)
         }
         _ => Err(wrong(
             who,
@@ -78,7 +76,7 @@ pub(super) fn apply(who: &str, props: &Props, login: &Jaas, client: &mut ClientC
 }
 
 /// The client's id and secret; Java's newer keys go before the options of its login module.
-fn credentials(who: &str, props: &Props, login: &Jaas, client: &mut ClientConfig) -> Result<()> {
+fn credentials(who: &str, props: &Props, login: &LoginModule, client: &mut ClientConfig) -> Result<()> {
     let pairs = [
         ("clientId", "sasl.oauthbearer.client.credentials.client.id", "sasl.oauthbearer.client.id"),
         ("clientSecret", "sasl.oauthbearer.client.credentials.client.secret", "sasl.oauthbearer.client.secret"),
@@ -95,8 +93,35 @@ fn credentials(who: &str, props: &Props, login: &Jaas, client: &mut ClientConfig
     Ok(())
 }
 
-fn no_url(who: &str, login: &Jaas) -> Error {
-    let unsecured = login.options.iter().any(|(key, _)| key.starts_with("unsecuredLogin"));
+/// What the client shows instead of a secret.
+fn assertion(who: &str, props: &Props, client: &mut ClientConfig) -> Result<()> {
+    let given = |key: &str| props.get(key).map(|v| v.trim()).filter(|v| !v.is_empty());
+    // librdkafka would say nothing of the name.
+    for (key, path) in [FILE, KEY_FILE, TEMPLATE_FILE].into_iter().filter_map(|key| Some((key, given(key)?))) {
+        std::fs::File::open(path).map_err(|e| Error::config(format!("cannot read `{key}` of {who}, {path}: {e}")))?;
+    }
+    if let Some(path) = given(FILE) {
+        client.set(FILE, path);
+        return Ok(());
+    }
+    if given(KEY_FILE).is_none() {
+        return Err(Error::config(format!(
+            "`{KEY_FILE}` of {who} is missing: JwtBearerJwtRetriever needs the key that signs assertions, or an assertion in `{FILE}`"
+        )));
+    }
+    for key in SIGNED {
+        if let Some(value) = given(key) {
+            client.set(*key, value);
+        }
+    }
+    if let Some(path) = given(TEMPLATE_FILE) {
+        client.set("sasl.oauthbearer.assertion.jwt.template.file", path);
+    }
+    Ok(())
+}
+
+fn no_url(who: &str, login: &LoginModule) -> Error {
+    let unsecured = login.options.keys().any(|key| key.starts_with("unsecuredLogin"));
     let why =
         if unsecured { " Tokens that nobody has signed (unsecuredLogin...) are for trials only, and not made here." } else { "" };
     Error::config(format!("`{URL}` of {who} is missing: OAUTHBEARER needs the URL that gives out tokens.{why}"))
@@ -109,13 +134,14 @@ fn simple(class: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::jaas;
 
     const BASE: &[(&str, &str)] = &[(URL, "https://idp/token")];
 
     fn translated(given: &[(&str, &str)], jaas: &str) -> Result<ClientConfig> {
         let props = given.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let mut client = ClientConfig::new();
-        apply("x", &props, &Jaas::parse("x", &format!("a.B required {jaas};"))?, &mut client)?;
+        apply("x", &props, &jaas::module(&format!("a.B required {jaas};")).unwrap(), &mut client)?;
         // librdkafka knows these keys and values.
         client.create_native_config().map_err(|e| Error::config(e.to_string()))?;
         Ok(client)
@@ -150,20 +176,34 @@ mod tests {
         check(&newer, of_module, &[("sasl.oauthbearer.client.id", "you"), ("sasl.oauthbearer.client.secret", "t")]);
     }
 
+    const BY_ASSERTION: (&str, &str) = (RETRIEVER, "org.apache.kafka.common.security.oauthbearer.JwtBearerJwtRetriever");
+
     #[test]
     fn assertions_are_signed_by_librdkafka() {
-        let given = [
-            (RETRIEVER, "org.apache.kafka.common.security.oauthbearer.JwtBearerJwtRetriever"),
-            ("sasl.oauthbearer.assertion.file", "/assertion.jwt"),
+        // Some file that is there.
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        let grant = ("sasl.oauthbearer.grant.type", "urn:ietf:params:oauth:grant-type:jwt-bearer");
+        let signed = [
+            BY_ASSERTION,
+            (KEY_FILE, path),
+            (TEMPLATE_FILE, path),
+            ("sasl.oauthbearer.assertion.claim.sub", "me"),
+            ("sasl.oauthbearer.assertion.algorithm", "ES256"),
         ];
         check(
-            &given,
+            &signed,
             "",
             &[
-                ("sasl.oauthbearer.grant.type", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
-                ("sasl.oauthbearer.assertion.file", "/assertion.jwt"),
+                grant,
+                (KEY_FILE, path),
+                ("sasl.oauthbearer.assertion.jwt.template.file", path),
+                ("sasl.oauthbearer.assertion.claim.sub", "me"),
+                ("sasl.oauthbearer.assertion.algorithm", "ES256"),
             ],
         );
+        let both = [&signed[..], &[(FILE, path)]].concat();
+        check(&both, "", &[grant, (FILE, path)]);
+        assert_eq!(translated(&[BASE, &both].concat(), "").unwrap().get(KEY_FILE), None);
     }
 
     #[test]
@@ -173,6 +213,12 @@ mod tests {
         assert!(error(&[], "unsecuredLoginStringClaim_sub=a").contains("for trials only"));
         assert!(error(BASE, "clientId=a").contains("`sasl.oauthbearer.client.credentials.client.secret` of x is missing"));
         assert!(error(&[(URL, "file:///token")], "clientId=a").contains("an http or https URL"));
+        assert!(
+            error(&[BASE, &[BY_ASSERTION]].concat(), "")
+                .contains("`sasl.oauthbearer.assertion.private.key.file` of x is missing")
+        );
+        let nowhere = [BASE, &[BY_ASSERTION, (KEY_FILE, "/no/such.pem")]].concat();
+        assert!(error(&nowhere, "").starts_with("cannot read `sasl.oauthbearer.assertion.private.key.file` of x, /no/such.pem"));
         assert!(error(&[BASE, &[(HANDLER, "a.Mine")]].concat(), "").contains("OAuthBearerLoginCallbackHandler"));
         assert!(error(&[BASE, &[(RETRIEVER, "a.Mine")]].concat(), "").contains("JwtBearerJwtRetriever"));
     }

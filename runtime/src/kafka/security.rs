@@ -6,9 +6,9 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::producer::BaseProducer;
 use std::sync::OnceLock;
 
-use super::jaas::Jaas;
 use super::oauth;
 use super::settings::{notice, wrong};
+use crate::config::jaas::{self, LoginModule};
 
 /// Translates `security.protocol`, `ssl.*` and `sasl.*`.
 ///
@@ -116,7 +116,7 @@ fn sasl(who: &str, props: &Props, client: &mut ClientConfig) -> Result<()> {
     // Java's default, too.
     let mechanism = given("sasl.mechanism").unwrap_or("GSSAPI").to_uppercase();
     client.set("sasl.mechanism", &mechanism);
-    let login = given("sasl.jaas.config").map(|text| Jaas::parse(who, text)).transpose()?.unwrap_or_default();
+    let login = given("sasl.jaas.config").map(|text| login_module(who, text)).transpose()?.unwrap_or_default();
     let option = |key: &str| login.option(key);
     match mechanism.as_str() {
         "OAUTHBEARER" => return oauth::apply(who, props, &login, client),
@@ -133,8 +133,14 @@ fn sasl(who: &str, props: &Props, client: &mut ClientConfig) -> Result<()> {
     Ok(())
 }
 
+fn login_module(who: &str, text: &str) -> Result<LoginModule> {
+    let cannot =
+        |why| format!("`sasl.jaas.config` of {who} cannot be read: {why}; give `<login module> required key=\"value\" ...;`");
+    jaas::module(text).map_err(|why| Error::config(cannot(why)))
+}
+
 /// Kerberos, where librdkafka was built with it.
-fn kerberos(who: &str, props: &Props, login: &Jaas, client: &mut ClientConfig) -> Result<()> {
+fn kerberos(who: &str, props: &Props, login: &LoginModule, client: &mut ClientConfig) -> Result<()> {
     let given = |key: &str| props.get(key).map(|v| v.trim()).filter(|v| !v.is_empty());
     if !has_kerberos() {
         let said = if given("sasl.mechanism").is_some() { "is GSSAPI" } else { "is not given, which stands for GSSAPI" };
