@@ -95,7 +95,7 @@ async fn the_worker_and_http_itself() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_path_with_every_method_and_body() -> Result<()> {
-    same(&all([matrix::methods(), matrix::bodies(), matrix::creations()])).await
+    same(&all([matrix::methods(), matrix::bodies(), matrix::unsigned(), matrix::creations()])).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

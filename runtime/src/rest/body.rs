@@ -53,8 +53,7 @@ impl<S: Send + Sync> FromRequest<S> for MaybeConfigBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> ApiResult<Self> {
-        let bytes = read(request, state).await?;
-        let raw: Option<BTreeMap<String, Box<RawValue>>> = parse(&bytes)?;
+        let raw: Option<BTreeMap<String, Box<RawValue>>> = object(request, state).await?;
         Ok(Self(raw.map(texts).transpose()?))
     }
 }
@@ -70,8 +69,7 @@ impl<S: Send + Sync> FromRequest<S> for CreateBody {
             config: Option<BTreeMap<String, Box<RawValue>>>,
             initial_state: Option<Box<RawValue>>,
         }
-        let bytes = read(request, state).await?;
-        let raw: Raw = parse::<Option<Raw>>(&bytes)?.ok_or_else(missing)?;
+        let raw: Raw = object(request, state).await?.ok_or_else(missing)?;
         let scalar = |field: &str, value: Option<Box<RawValue>>| value.map_or(Ok(None), |v| text(field, &v));
         Ok(Self {
             name: scalar("name", raw.name)?,
@@ -93,8 +91,7 @@ impl<S: Send + Sync> FromRequest<S> for OffsetsBody {
         struct Raw {
             offsets: Option<Vec<OffsetPatch>>,
         }
-        let bytes = read(request, state).await?;
-        let raw: Raw = parse::<Option<Raw>>(&bytes)?.ok_or_else(missing)?;
+        let raw: Raw = object(request, state).await?.ok_or_else(missing)?;
         let offsets = raw.offsets.unwrap_or_default();
         if offsets.is_empty() {
             return Err(ApiError::bad_request("Partitions / offsets need to be provided for an alter offsets request"));
@@ -105,6 +102,11 @@ impl<S: Send + Sync> FromRequest<S> for OffsetsBody {
 
 pub(super) fn missing() -> ApiError {
     ApiError::internal("The request has no body: send a JSON object")
+}
+
+/// The JSON object that is the body; `None`: there is none, or it is null.
+async fn object<S: Send + Sync, T: DeserializeOwned>(request: Request, state: &S) -> ApiResult<Option<T>> {
+    parse(&read(request, state).await?)
 }
 
 async fn read<S: Send + Sync>(request: Request, state: &S) -> ApiResult<Bytes> {
@@ -124,11 +126,11 @@ fn media_type(headers: &HeaderMap) -> Option<bool> {
     Some(essence.eq_ignore_ascii_case("application/json"))
 }
 
-fn parse<T: DeserializeOwned + Default>(bytes: &[u8]) -> ApiResult<T> {
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> ApiResult<Option<T>> {
     // A byte order mark, as some editors leave it.
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     match bytes.trim_ascii_start().first() {
-        None => return Ok(T::default()),
+        None => return Ok(None),
         // What begins otherwise is no JSON at all, or `null`, or no object: serde would take an array for one.
         Some(b'[' | b'"' | b'0'..=b'9' | b'-' | b't' | b'f') => {
             return Err(ApiError::internal("The request's body must be a JSON object"));

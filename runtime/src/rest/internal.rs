@@ -30,9 +30,10 @@ async fn put_tasks(
     headers: HeaderMap,
     body: Bytes,
 ) -> ApiResult<StatusCode> {
-    let tasks: Vec<Props> = serde_json::from_slice(&body)
+    // As in Java null is none.
+    let tasks: Option<Vec<Props>> = serde_json::from_slice(&body)
         .map_err(|e| ApiError::internal(format!("The request's body must be an array of task configurations: {e}")))?;
-    rest.herder.put_tasks(&name, tasks, query.written, &body, signature(&headers)).await?;
+    rest.herder.put_tasks(&name, tasks.unwrap_or_default(), query.written, &body, signature(&headers)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -13,6 +13,8 @@ const PATHS: &[(&str, &str)] = &[
     ("/connectors/zz", "GET DELETE"),
     ("/connectors/zz/config", "GET PUT PATCH"),
     ("/connectors/zz/status", "GET"),
+    ("/connectors/zz/tasks", "GET POST"),
+    ("/connectors/zz/fence", "PUT"),
     ("/connectors/zz/tasks/0/status", "GET"),
     ("/connectors/zz/tasks/0/restart", "POST"),
     ("/connectors/zz/restart", "POST"),
@@ -37,6 +39,34 @@ const WITH_BODY: &[(&str, &str)] = &[
     ("PATCH", "/connectors/zz/offsets"),
     ("PUT", "/connector-plugins/zz/config/validate"),
     ("PUT", "/admin/loggers/zz"),
+];
+
+/// No JSON, or not the JSON that is wanted.
+const BODIES: [&str; 24] = [
+    "",
+    " ",
+    "{",
+    "}",
+    "{}x",
+    "[]",
+    "[{}]",
+    "\"text\"",
+    "true",
+    "1.5",
+    "null",
+    "{\"a\":}",
+    "{\"a\" 1}",
+    "{a: 1}",
+    "{'a': 1}",
+    "{\"a\": 1,}",
+    "{\"a\": NaN}",
+    "{\"a\": 01}",
+    "{\"a\": \"\\x\"}",
+    "{\"a\": \"\u{1}\"}",
+    "{\"a\": [1]}",
+    "{\"a\": {\"b\": 1}}",
+    "/* c */ {}",
+    "\u{feff}{}",
 ];
 
 fn method(name: &str) -> Method {
@@ -65,35 +95,9 @@ pub(super) fn methods() -> Vec<Step> {
 
 /// Bodies that are no JSON, or not the JSON that is wanted. Texts are in the words of either side.
 pub(super) fn bodies() -> Vec<Step> {
-    let bodies = [
-        "",
-        " ",
-        "{",
-        "}",
-        "{}x",
-        "[]",
-        "[{}]",
-        "\"text\"",
-        "true",
-        "1.5",
-        "null",
-        "{\"a\":}",
-        "{\"a\" 1}",
-        "{a: 1}",
-        "{'a': 1}",
-        "{\"a\": 1,}",
-        "{\"a\": NaN}",
-        "{\"a\": 01}",
-        "{\"a\": \"\\x\"}",
-        "{\"a\": \"\u{1}\"}",
-        "{\"a\": [1]}",
-        "{\"a\": {\"b\": 1}}",
-        "/* c */ {}",
-        "\u{feff}{}",
-    ];
     let mut steps = Vec::new();
     for (name, path) in WITH_BODY {
-        for body in bodies {
+        for body in BODIES {
             steps.push(raw(method(name), *path, body).like(Like::Shape));
         }
         for content_type in
@@ -107,6 +111,34 @@ pub(super) fn bodies() -> Vec<Step> {
         steps.push(raw(method(name), *path, "{}").content_type(Some("json")).like(Like::Differs(400, 415)));
         steps.push(raw(method(name), *path, "{}").content_type(None));
     }
+    steps
+}
+
+/// Calls between workers that nobody has signed, or not with the cluster's key.
+pub(super) fn unsigned() -> Vec<Step> {
+    let mut steps = Vec::new();
+    for (name, path) in [("POST", "/connectors/zz/tasks"), ("PUT", "/connectors/zz/fence")] {
+        let ask = |body: &str| raw(method(name), path, body);
+        let signed = |signature: &str, algorithm: &str| {
+            ask("[]").header("X-Connect-Authorization", signature).header("X-Connect-Request-Signature-Algorithm", algorithm)
+        };
+        steps.extend([
+            ask("[]"),
+            ask("[{}]"),
+            ask("[]").header("X-Connect-Authorization", "AAAA"),
+            ask("[]").header("X-Connect-Request-Signature-Algorithm", "HmacSHA256"),
+            signed("AAAA", "HmacSHA256"),
+            signed("", "HmacSHA256"),
+            signed("no base64!", "HmacSHA256").like(Like::Shape),
+            signed("AAAA", "HmacSHA512"),
+            signed("AAAA", "HmacNope"),
+            signed("AAAA", ""),
+            raw(method(name), format!("{path}?forward=false"), "[]"),
+            ask("[]").content_type(Some("text/plain")),
+            ask("[]").content_type(None),
+        ]);
+    }
+    steps.extend(BODIES.map(|body| raw(Method::POST, "/connectors/zz/tasks", body).like(Like::Shape)));
     steps
 }
 
