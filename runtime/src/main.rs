@@ -152,6 +152,7 @@ fn registry(plugins: &PluginConfig) -> Registry {
     registry.extend(penstock_transforms::plugins());
     registry.extend([penstock_snowflake::plugin(), penstock_blackhole::plugin()]);
     registry.extend(penstock_file::plugins());
+    registry.extend(penstock_tools::sinks());
     for component in &components {
         if registry.find(&[component.kind()], &component.class).is_some() {
             tracing::warn!("class {} of a component is not used: a built-in one has this name", component.class);

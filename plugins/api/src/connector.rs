@@ -56,6 +56,18 @@ pub trait Connector: Send + Sync {
     /// # Errors
     /// `Config` when the configuration makes no sense; the message names the key.
     async fn task_configs(&self, config: &Props, tasks_max: u32) -> Result<Vec<Props>>;
+
+    /// Watches what the plan of the tasks depends on, while the connector is started: called after each plan, on one worker of the
+    /// cluster. `Ok` has the tasks planned anew, which restarts them only if the plan differs.
+    ///
+    /// The call is dropped where it awaits when the connector is paused, stopped, changed or moved to another worker. By default it
+    /// waits for that.
+    ///
+    /// # Errors
+    /// Any error fails the connector, not its tasks: they go on.
+    async fn watch(&self, _config: &Props) -> Result<()> {
+        std::future::pending().await
+    }
 }
 
 /// A connector that takes records from Kafka to somewhere else.

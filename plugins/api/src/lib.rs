@@ -17,6 +17,7 @@ pub mod transform;
 pub mod converter;
 pub mod connector;
 pub mod source;
+pub mod pace;
 pub mod registry;
 
 pub use batch::{Batch, Failure, Row, Verdict};
@@ -25,6 +26,7 @@ pub use connector::{Connector, OffsetChanges, Offsets, SinkConnector, SinkContex
 pub use converter::{Converter, HeaderConverter};
 pub use error::{Error, ErrorKind, Result};
 pub use map::Map;
+pub use pace::Pace;
 pub use path::FieldPath;
 pub use payload::{Encoded, Format, Payload};
 pub use record::{Header, Headers, Origin, RawRecord, Record, SinkRecord, TimestampType};

@@ -161,6 +161,7 @@ impl Herd {
     pub(super) fn happened(&mut self, event: UnitEvent) {
         match event {
             UnitEvent::Planned { name, launch, outcome } => self.planned(name, launch, outcome),
+            UnitEvent::Watched { name, launch, outcome } => self.watched(name, launch, outcome),
             UnitEvent::Task(event) => self.task_event(event.id, event.revision, event.event),
             UnitEvent::Ended { unit, launch } => self.ended(unit, launch),
             UnitEvent::Revive { unit, launch } => self.revive(unit, launch),
@@ -400,10 +401,27 @@ impl Herd {
         };
         self.put(&unit, state_shown(state), None);
         let config = self.config();
+        self.units.watch(&name, launch, &config);
         let Some(connector) = config.connector(&name) else { return };
         let tasks = connector.with_task_class(tasks);
         if state == TargetState::Started && connector.tasks_differ(&tasks) {
             self.write_tasks(name, connector.written(), launch, tasks);
+        }
+    }
+
+    fn watched(&mut self, name: Arc<str>, launch: i64, outcome: Result<()>) {
+        let unit = Unit::Connector(name);
+        if self.units.state_of(&unit, launch) != Some(TargetState::Started) {
+            return;
+        }
+        let Unit::Connector(name) = &unit else { unreachable!("made above") };
+        match outcome {
+            Ok(()) => self.units.plan_again(name, &self.config()),
+            Err(error) => {
+                tracing::error!(connector = %name, "the connector failed and stays so until it is changed or restarted: {error:#}");
+                self.units.failed(&unit, launch);
+                self.failed(&unit, launch, trace(&error));
+            }
         }
     }
 

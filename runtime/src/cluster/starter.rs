@@ -33,6 +33,11 @@ pub trait Starter: Send + Sync + 'static {
     /// The configurations of the connector's tasks.
     async fn plan(&self, props: &Props) -> Result<Vec<Props>>;
 
+    /// Ends when the connector's tasks are to be planned anew, or with what it fails of.
+    async fn watch(&self, _props: &Props) -> Result<()> {
+        std::future::pending().await
+    }
+
     /// What it takes to see and change the offsets of a sink.
     fn sink(&self, _props: &Props) -> Result<Sink> {
         Err(Error::config("there are no sinks here"))
@@ -136,6 +141,15 @@ impl Starter for PluginStarter {
         check_count(&config, props, tasks.len())?;
         // What is written must not hold what variables stand for: other workers resolve them themselves.
         Ok(tasks.into_iter().map(|task| written_form(task, &config, props)).collect())
+    }
+
+    async fn watch(&self, props: &Props) -> Result<()> {
+        let config = ConnectorConfig::new(props, &self.registry, &self.worker)?;
+        match &config.plugin.construct {
+            Constructor::Sink(make) => make().watch(&config.props).await,
+            Constructor::Source(make) => make().watch(&config.props).await,
+            _ => std::future::pending().await,
+        }
     }
 
     fn sink(&self, props: &Props) -> Result<Sink> {

@@ -21,6 +21,12 @@ pub(super) enum UnitEvent {
         launch: i64,
         outcome: Result<Vec<Arc<Props>>>,
     },
+    /// A connector wants its tasks planned anew, or has failed.
+    Watched {
+        name: Arc<str>,
+        launch: i64,
+        outcome: Result<()>,
+    },
     Task(TaskEvent),
     /// The wait before its restart is over.
     Revive {
@@ -60,6 +66,8 @@ struct Live {
     /// A connector that has planned its tasks once has started.
     has_planned: bool,
     task: Option<Box<dyn StartedTask>>,
+    /// What a started connector watches: at most one future, which ends with this.
+    watch: JoinSet<()>,
 }
 
 impl Units {
@@ -136,6 +144,23 @@ impl Units {
         }
     }
 
+    /// Lets a connector watch what its plan depends on, if it is started; what it watched before ends.
+    pub(super) fn watch(&mut self, name: &Arc<str>, launch: i64, config: &ConfigState) {
+        let Some(props) = config.connector(name).map(|connector| connector.props().clone()) else { return };
+        let (starter, events) = (self.starter.clone(), self.events.clone());
+        let Some(live) = self.live.get_mut(&Unit::Connector(name.clone())).filter(|live| live.launch == launch) else { return };
+        let name = name.clone();
+        let watching = async move {
+            let outcome = starter.watch(&props).await;
+            drop(events.send(UnitEvent::Watched { name, launch, outcome }));
+        };
+        let is_started = live.running.state == TargetState::Started && live.running.phase == Phase::Live;
+        live.watch = JoinSet::new();
+        if is_started {
+            live.watch.spawn(watching);
+        }
+    }
+
     /// Stops everything at once, each within the grace, and waits for what was on its way out already.
     pub(super) async fn stop_all(&mut self, is_succeeded: bool) {
         for (unit, live) in std::mem::take(&mut self.live) {
@@ -150,7 +175,7 @@ impl Units {
         self.launches += 1;
         let launch = self.launches;
         let running = Running { revision: desired.revision, state: desired.state, phase: Phase::Live };
-        self.live.insert(unit.clone(), Live { launch, running, has_planned: false, task: None });
+        self.live.insert(unit.clone(), Live { launch, running, has_planned: false, task: None, watch: JoinSet::new() });
         match unit {
             Unit::Connector(name) => {
                 self.plan(name, launch, config);
@@ -190,6 +215,7 @@ impl Units {
     fn set_state(&mut self, unit: &Unit, state: TargetState, config: &ConfigState) {
         let Some(live) = self.live.get_mut(unit) else { return };
         live.running.state = state;
+        live.watch = JoinSet::new();
         match (unit, &live.task) {
             (Unit::Connector(name), _) => self.plan_again(name, config),
             (Unit::Task(_), Some(task)) if state == TargetState::Started => task.resume(),
@@ -201,6 +227,7 @@ impl Units {
     fn stop(&mut self, unit: &Unit, is_succeeded: bool) {
         let Some(live) = self.live.get_mut(unit) else { return };
         live.running.phase = Phase::Stopping;
+        live.watch = JoinSet::new();
         let (task, launch, unit) = (live.task.take(), live.launch, unit.clone());
         let (events, grace) = (self.events.clone(), self.grace);
         while self.stops.try_join_next().is_some() {}

@@ -116,6 +116,12 @@ const CONVERTERS: &[&str] = &[
     "org.apache.kafka.connect.converters.DoubleConverter",
 ];
 
+const CONNECTORS: &[&str] = &[
+    "org.apache.kafka.connect.file.FileStreamSinkConnector",
+    "org.apache.kafka.connect.tools.MockSinkConnector",
+    "org.apache.kafka.connect.tools.VerifiableSinkConnector",
+];
+
 /// The keys of every plugin of Connect, asked for by full name, by simple name and with versions.
 pub(super) fn definitions() -> Vec<Step> {
     let keys = |class: &str| get(format!("/connector-plugins/{}/config", class.replace('$', "%24"))).like(Like::Definitions);
@@ -135,6 +141,7 @@ pub(super) fn definitions() -> Vec<Step> {
     steps.extend(ALL_TRANSFORMS.iter().map(|(class, _)| keys(&format!("{TRANSFORMS}.{class}"))));
     steps.extend(PREDICATES.iter().map(|(class, _)| keys(&format!("{TRANSFORMS}.predicates.{class}"))));
     steps.extend(CONVERTERS.iter().map(|class| keys(class)));
+    steps.extend(CONNECTORS.iter().map(|class| keys(class)));
     steps.extend(
         ["HasHeaderKey", "JsonConverter", "Json", "RegexRouter", "org.apache.kafka.connect.storage.SimpleHeaderConverter"]
             .map(keys),
@@ -174,6 +181,11 @@ pub(super) fn validation_of_every_plugin() -> Vec<Step> {
     }
     for (class, props) in PREDICATES {
         steps.push(validate(with("predicates", "p", format!("{TRANSFORMS}.predicates.{class}"), props)));
+    }
+    for class in CONNECTORS {
+        let config =
+            json!({"name": "b", "connector.class": class, "topics": "t", "file": " x ", "mock_mode": "none", "delay_ms": "x"});
+        steps.push(put(format!("/connector-plugins/{class}/config/validate"), &config).like(Like::Validation));
     }
     for class in CONVERTERS {
         steps.push(validate(json!({"key.converter": class, "value.converter": class})));

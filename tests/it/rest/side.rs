@@ -192,8 +192,13 @@ fn definitions_difference(java: &Answer, ours: &Answer) -> Option<String> {
 }
 
 /// Classes of Connect that are not here, each with its reason in `runtime/DIFFERENCES.md`.
-const NOT_HERE: [&str; 3] =
-    ["org.apache.kafka.connect.mirror.", "org.apache.kafka.connect.file.FileStreamSource", "org.apache.kafka.connect.tools."];
+const NOT_HERE: [&str; 5] = [
+    "org.apache.kafka.connect.mirror.",
+    "org.apache.kafka.connect.file.FileStreamSource",
+    "org.apache.kafka.connect.tools.MockSource",
+    "org.apache.kafka.connect.tools.SchemaSource",
+    "org.apache.kafka.connect.tools.VerifiableSource",
+];
 
 fn plugins_difference(java: &Answer, ours: &Answer) -> Option<String> {
     if java.status != 200 || ours.status != 200 {

@@ -1,0 +1,256 @@
+//! Connect's own connectors beside Java's: the same files, lines, statuses and answers.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use penstock_tests::{Connect, JavaConnect, Kafka, Worker, eventually, java, unique, wait_until};
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A Java worker and one of ours, for all tests of this file.
+struct Pair {
+    java: JavaConnect,
+    ours: Worker,
+}
+
+impl Pair {
+    async fn get() -> Result<&'static Pair> {
+        static PAIR: OnceCell<Pair> = OnceCell::const_new();
+        PAIR.get_or_try_init(Pair::start).await
+    }
+
+    async fn start() -> Result<Pair> {
+        let kafka = Kafka::shared().await?;
+        let (every, often) = ("offset.flush.interval.ms", 500);
+        let java = JavaConnect::builder(kafka).lean().property(every, often).start();
+        let ours = Worker::builder(kafka).property(every, often).start();
+        let (java, ours) = tokio::join!(java, ours);
+        Ok(Pair { java: java?, ours: ours? })
+    }
+
+    fn sides(&self) -> [Side<'_>; 2] {
+        let java = Side { connect: self.java.connect(), label: "java", log: Box::new(|| self.java.log_text()) };
+        let ours = Side { connect: self.ours.connect(), label: "ours", log: Box::new(|| self.ours.log_text()) };
+        [java, ours]
+    }
+}
+
+/// One of the two. Both are on one broker: names of connectors, and so of groups, differ by the label.
+struct Side<'p> {
+    connect: &'p Connect,
+    label: &'static str,
+    log: Box<dyn Fn() -> String + Send + Sync + 'p>,
+}
+
+impl Side<'_> {
+    fn name(&self, connector: &str) -> String {
+        format!("{connector}-{}", self.label)
+    }
+
+    async fn create(&self, connector: &str, config: &Value) -> Result<()> {
+        self.connect.post("/connectors", &json!({"name": self.name(connector), "config": config})).await?.ok()?;
+        Ok(())
+    }
+
+    /// What it answers, without what must differ.
+    fn neutral(&self, answer: &Value, connector: &str) -> Result<Value> {
+        let worker = self.connect.url().trim_start_matches("http://");
+        let text = answer.to_string().replace(&self.name(connector), "NAME").replace(worker, "WORKER");
+        let mut answer: Value = serde_json::from_str(&text)?;
+        for unit in units(&mut answer) {
+            if let Some(trace) = unit.get_mut("trace") {
+                *trace = "TRACE".into();
+            }
+            if let Some(unit) = unit.as_object_mut() {
+                unit.remove("version");
+            }
+        }
+        Ok(answer)
+    }
+
+    async fn status(&self, connector: &str) -> Result<Value> {
+        self.neutral(&self.connect.status(&self.name(connector)).await?.ok()?, connector)
+    }
+
+    /// Waits until the status is so; the connector's state, then those of its tasks.
+    async fn wait_states(&self, connector: &str, states: &[&str]) -> Result<Value> {
+        eventually(&format!("{} to be {states:?}", self.name(connector)), LIMIT, async || {
+            let mut status = self.status(connector).await?;
+            let found: Vec<_> = units(&mut status).map(|unit| unit["state"].clone()).collect();
+            ensure!(found == states, "its status is {status}");
+            Ok(Some(status))
+        })
+        .await
+    }
+
+    /// What it has said of the connector on standard output, with the times taken out.
+    fn lines(&self, connector: &str) -> Vec<String> {
+        let name = format!("\"name\":\"{}\"", self.name(connector));
+        let log = (self.log)();
+        let lines = log.lines().filter(|line| line.starts_with('{') && line.contains(&name));
+        lines.map(|line| without_time(&line.replace(&name, "\"name\":\"NAME\""))).collect()
+    }
+
+    async fn delete(&self, connector: &str) -> Result<()> {
+        self.connect.delete(&format!("/connectors/{}", self.name(connector))).await.map(drop)
+    }
+}
+
+fn units(status: &mut Value) -> impl Iterator<Item = &mut Value> {
+    let mut parts: Vec<&mut Value> = Vec::new();
+    if let Some(status) = status.as_object_mut() {
+        for (key, value) in status {
+            match key.as_str() {
+                "connector" => parts.insert(0, value),
+                "tasks" => parts.extend(value.as_array_mut().into_iter().flatten()),
+                _ => {}
+            }
+        }
+    }
+    parts.into_iter()
+}
+
+fn without_time(line: &str) -> String {
+    let Some((before, after)) = line.split_once("\"time_ms\":") else { return line.to_owned() };
+    format!("{before}\"time_ms\":T{}", after.trim_start_matches(|c: char| c.is_ascii_digit()))
+}
+
+/// Values with which a map's order, numbers and letters show.
+const VALUES: [&str; 9] = [
+    r#"{"event_id":1,"session":"s","customer_id":null,"action":[1,2.5,"x"],"sku":{"b":1e10,"a":true}}"#,
+    r#""text with \"quotes\" and ä🚚""#,
+    "12",
+    "-0.00001",
+    "12345678.9",
+    "[]",
+    "{}",
+    "true",
+    "null",
+];
+
+async fn topic_of_values(kafka: &Kafka, name: &str) -> Result<String> {
+    let topic = unique(name);
+    kafka.create_topic(&topic, 1).await?;
+    kafka.produce_values(&topic, VALUES).await?;
+    Ok(topic)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_sink_writes_the_same_lines() -> Result<()> {
+    let (kafka, pair) = (Kafka::shared().await?, Pair::get().await?);
+    let topic = topic_of_values(kafka, "file-sink").await?;
+    let folder = tempfile::tempdir()?;
+    let mut found = Vec::new();
+    for side in pair.sides() {
+        let (file, connector) = (folder.path().join(side.label), topic.as_str());
+        let class = "org.apache.kafka.connect.file.FileStreamSinkConnector";
+        let config = json!({"connector.class": class, "topics": topic, "tasks.max": 1, "file": file});
+        side.create(connector, &config).await?;
+        java::wait_drained(kafka, &side.name(connector), &topic, LIMIT).await?;
+        let status = side.status(connector).await?;
+        let name = side.name(connector);
+        side.connect.put(&format!("/connectors/{name}/stop"), &Value::Null).await?.ok()?;
+        side.wait_states(connector, &["STOPPED"]).await?;
+        let change =
+            json!({"offsets": [{"partition": {"kafka_topic": topic, "kafka_partition": 0}, "offset": {"kafka_offset": 8}}]});
+        let path = format!("/connectors/{name}/offsets");
+        // Java refuses for a moment, while it takes in what was written before.
+        let altered = eventually("offsets to be altered", LIMIT, async || {
+            Ok(Some(side.connect.send(reqwest::Method::PATCH, &path, Some(&change)).await?.ok()?))
+        });
+        let altered = altered.await?;
+        let offsets = side.connect.get(&path).await?.ok()?;
+        // Again from there: the last one once more.
+        side.connect.put(&format!("/connectors/{name}/resume"), &Value::Null).await?.ok()?;
+        java::wait_drained(kafka, &name, &topic, LIMIT).await?;
+        side.delete(connector).await?;
+        found.push((std::fs::read_to_string(&file)?, status, altered, offsets));
+    }
+    ensure!(found[0].0.lines().count() == VALUES.len() + 1, "Java wrote {}", found[0].0);
+    ensure!(found[0] == found[1], "Java {:#?}\nours {:#?}", found[0], found[1]);
+    Ok(())
+}
+
+const TOOLS: &str = "org.apache.kafka.connect.tools";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verifiable_sink_says_the_same_lines() -> Result<()> {
+    let (kafka, pair) = (Kafka::shared().await?, Pair::get().await?);
+    let topic = topic_of_values(kafka, "verifiable-sink").await?;
+    let connector = topic.as_str();
+    let mut found = Vec::new();
+    for side in pair.sides() {
+        // One task has the partition, and says so.
+        let config = json!({"connector.class": format!("{TOOLS}.VerifiableSinkConnector"), "topics": topic, "tasks.max": 1});
+        side.create(connector, &config).await?;
+        java::wait_drained(kafka, &side.name(connector), &topic, LIMIT).await?;
+        // What came and what was committed is said in between each other.
+        let (flushed, put): (Vec<_>, Vec<_>) =
+            side.lines(connector).into_iter().partition(|line| line.contains("\"flushed\":true"));
+        let tasks = side.connect.get(&format!("/connectors/{}/tasks", side.name(connector))).await?.ok()?;
+        found.push((put, flushed, side.status(connector).await?, side.neutral(&tasks, connector)?));
+        side.delete(connector).await?;
+    }
+    ensure!(found[0].0.len() == VALUES.len() && found[0].1.len() == VALUES.len(), "Java said {:#?}", found[0]);
+    ensure!(found[0] == found[1], "Java {:#?}\nours {:#?}", found[0], found[1]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mock_sinks_fail_as_they_are_told() -> Result<()> {
+    let (kafka, pair) = (Kafka::shared().await?, Pair::get().await?);
+    let topic = topic_of_values(kafka, "mock-sink").await?;
+    let config = |mode: &str| {
+        json!({"connector.class": format!("{TOOLS}.MockSinkConnector"), "topics": topic, "tasks.max": 3,
+        "mock_mode": mode, "delay_ms": "1000"})
+    };
+    for (mode, before, after) in [
+        ("none", ["RUNNING", "RUNNING"], ["RUNNING", "RUNNING"]),
+        ("connector-failure", ["RUNNING", "RUNNING"], ["FAILED", "RUNNING"]),
+        ("task-failure", ["RUNNING", "RUNNING"], ["RUNNING", "FAILED"]),
+    ] {
+        let connector = unique(mode);
+        let mut found = Vec::new();
+        for side in pair.sides() {
+            side.create(&connector, &config(mode)).await?;
+            side.wait_states(&connector, &before).await?;
+            let status = side.wait_states(&connector, &after).await?;
+            // It runs again when it is restarted, and fails again.
+            let path = format!("/connectors/{}/restart?includeTasks=true&onlyFailed=true", side.name(&connector));
+            side.connect.post(&path, &Value::Null).await?.ok()?;
+            if mode != "none" {
+                side.wait_states(&connector, &before).await?;
+            }
+            found.push((status, side.wait_states(&connector, &after).await?));
+            side.delete(&connector).await?;
+        }
+        ensure!(found[0] == found[1], "{mode}: Java {:#?}\nours {:#?}", found[0], found[1]);
+    }
+    Ok(())
+}
+
+/// Paused, it need not run: only once it is resumed does the time begin.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_mock_connector_does_not_fail() -> Result<()> {
+    let (kafka, pair) = (Kafka::shared().await?, Pair::get().await?);
+    let topic = topic_of_values(kafka, "mock-paused").await?;
+    let connector = topic.as_str();
+    let config = json!({"connector.class": format!("{TOOLS}.MockSinkConnector"), "topics": topic, "mock_mode": "connector-failure",
+        "delay_ms": "500"});
+    for side in pair.sides() {
+        let name = side.name(connector);
+        let paused = json!({"name": name, "config": config, "initial_state": "PAUSED"});
+        side.connect.post("/connectors", &paused).await?.ok()?;
+        let is_paused = async || Ok(side.status(connector).await?["connector"]["state"] == "PAUSED");
+        wait_until("the connector to be paused", LIMIT, is_paused).await?;
+        // Twice its delay: there is nothing to wait for.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        ensure!(is_paused().await?, "{} failed while it was paused", side.label);
+        side.connect.put(&format!("/connectors/{name}/resume"), &Value::Null).await?.ok()?;
+        side.wait_states(connector, &["FAILED", "RUNNING"]).await?;
+        side.delete(connector).await?;
+    }
+    Ok(())
+}
