@@ -12,6 +12,7 @@ mod metrics;
 mod natives;
 mod secured;
 mod sink;
+mod source;
 mod kafka;
 mod openapi;
 mod plugins;

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use penstock::config::WorkerConfig;
-use penstock::config::common::{CONVERTERS, sink_definition};
+use penstock::config::common::{CONVERTERS, definition};
 use penstock::config::worker_keys::{Effect, Mode, is_of_cluster, keys_of};
 use penstock_api::config::{ConfigKey, Default};
-use penstock_api::{Props, Registry};
+use penstock_api::{ConfigDef, PluginKind, Props, Registry};
 use penstock_tests::java;
 
 /// Other defaults on purpose: `runtime/DIFFERENCES.md` says why.
@@ -25,19 +25,24 @@ fn every_key_of_javas_workers_is_known_with_its_type_and_default() {
 }
 
 #[test]
-fn every_key_of_javas_sink_connectors_is_known_with_its_type_and_default() {
+fn every_key_of_javas_connectors_is_known_with_its_type_and_default() {
     let required = ["bootstrap.servers", "group.id", "config.storage.topic", "offset.storage.topic", "status.storage.topic"];
     let mut worker: Props = required.map(|key| (key.to_owned(), key.to_owned())).into();
     worker.extend(["key.converter", "value.converter"].map(|key| (key.to_owned(), "x.Converter".to_owned())));
     let worker = WorkerConfig::new(&worker).expect("a good worker file");
-    let definition = sink_definition(None, &Registry::new(), &worker);
+    for (name, kind) in [("sink", PluginKind::Sink), ("source", PluginKind::Source)] {
+        check_connectors(name, &definition(kind, None, &Registry::new(), &worker));
+    }
+}
+
+fn check_connectors(name: &str, definition: &ConfigDef) {
     let mut ours: BTreeMap<_, _> = definition.keys().iter().map(|key| (key.name.clone(), (key.clone(), Effect::Works))).collect();
     for (converter, _) in CONVERTERS {
         let (key, _) = ours.get_mut(converter).expect("connectors choose converters");
         assert!(matches!(key.default, Default::Value(_)), "a connector that names none has the worker's");
         key.default = Default::Null;
     }
-    compare(&java::oracle(), "sink", &ours, 20);
+    compare(&java::oracle(), name, &ours, 20);
 }
 
 fn check(described: &[Vec<String>], kind: &str, mode: Mode) {

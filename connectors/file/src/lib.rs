@@ -3,9 +3,13 @@
 mod config;
 mod text;
 mod sink;
+mod lines;
+mod source;
 
 use penstock_api::{Connector, Constructor, OffsetChanges, Plugin, Props, Result, SinkConnector, SinkTask};
 use std::sync::Arc;
+
+pub use source::CLASS as SOURCE_CLASS;
 
 /// The sink's class.
 pub const SINK_CLASS: &str = "org.apache.kafka.connect.file.FileStreamSinkConnector";
@@ -13,13 +17,14 @@ pub const SINK_CLASS: &str = "org.apache.kafka.connect.file.FileStreamSinkConnec
 /// The connectors as plugins.
 #[must_use]
 pub fn plugins() -> Vec<Plugin> {
-    vec![Plugin {
+    let sink = Plugin {
         class: SINK_CLASS.into(),
         aliases: Vec::new(),
         version: env!("CARGO_PKG_VERSION").into(),
         config: Arc::new(config::sink()),
         construct: Constructor::Sink(Arc::new(|| Box::new(FileStreamSink))),
-    }]
+    };
+    vec![sink, source::plugin()]
 }
 
 struct FileStreamSink;

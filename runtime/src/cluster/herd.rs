@@ -447,6 +447,7 @@ impl Herd {
         }
         match event {
             TaskEvent::TopicUsed { topic } => self.statuses.topic_used(&id, &topic, Utc::now().timestamp_millis()),
+            TaskEvent::Reconfigure => self.plan_again(&id.connector),
             TaskEvent::Running => self.put(&unit, State::Running, None),
             TaskEvent::Paused => self.put(&unit, State::Paused, None),
             TaskEvent::Failed { trace } => {
@@ -455,6 +456,14 @@ impl Herd {
             }
             TaskEvent::Stopped => {}
         }
+    }
+
+    /// A task wants its connector to plan anew; the connector may be elsewhere.
+    fn plan_again(&self, name: &Arc<str>) {
+        if self.units.launch_of(&Unit::Connector(name.clone())).is_some() {
+            return self.units.plan_again(name, &self.config());
+        }
+        tracing::warn!(connector = %name, "a task wants its connector to plan its tasks anew, and that runs on another worker: restart it");
     }
 
     fn ended(&mut self, unit: Unit, launch: i64) {

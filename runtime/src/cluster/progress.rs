@@ -1,6 +1,5 @@
 //! How far a connector is, as others see it. Changing that is `rewind`'s.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use penstock_api::Props;
@@ -9,9 +8,8 @@ use serde_json::{Value, json};
 use super::error::{HerderError, Result};
 use super::starter::Starter;
 use super::view::{ConnectorOffset, ConnectorType};
+use crate::store::Clients;
 use crate::store::config::Event;
-use crate::store::offsets::{SourceOffset, SourceOffsets};
-use crate::store::{Clients, Read};
 
 /// What it takes to look at offsets and to change them. Cheap to clone.
 #[derive(Clone)]
@@ -19,8 +17,6 @@ pub(super) struct Progress {
     pub(super) clients: Clients,
     pub(super) starter: Arc<dyn Starter>,
     pub(super) config_topic: String,
-    /// The worker's own offset topic.
-    pub(super) offset_topic: String,
 }
 
 impl Progress {
@@ -45,36 +41,13 @@ impl Progress {
     }
 
     async fn of_source(&self, name: &str, props: &Props) -> penstock_api::Result<Vec<ConnectorOffset>> {
-        let offsets = self.stored(name, props).await?;
+        // Read for the occasion: nothing here needs it all the time.
+        let offsets = self.starter.source(props)?.offsets.read().await?;
         let stored = offsets.of(name).map(|(partition, offset)| ConnectorOffset {
             partition: Value::Object(partition.clone()),
             offset: Value::Object(offset.clone()),
         });
         Ok(stored.collect())
-    }
-
-    /// What a source has stored. Read for the occasion: nothing here needs it all the time.
-    pub(super) async fn stored(&self, name: &str, props: &Props) -> penstock_api::Result<SourceOffsets> {
-        let mut offsets = SourceOffsets::default();
-        // The connector's own topic goes before the worker's.
-        for topic in self.offset_topics(props).into_iter().rev() {
-            let mut reader = self.clients.reader(topic).await?;
-            while let Read::Record { at, key, value } = reader.next().await {
-                match SourceOffset::parse(&key, value.as_deref()) {
-                    Ok(record) if &*record.connector == name => offsets.apply(record),
-                    Ok(_) => {}
-                    Err(why) => tracing::error!(%topic, %at, "skipped a record: {why}"),
-                }
-            }
-        }
-        Ok(offsets)
-    }
-
-    /// Where a source's offsets are: the topic of its own, if it has one, then the worker's.
-    pub(super) fn offset_topics<'p>(&'p self, props: &'p Props) -> Vec<&'p str> {
-        let own = props.get("offsets.storage.topic").map(|topic| topic.trim()).filter(|topic| !topic.is_empty());
-        let mut seen = BTreeSet::new();
-        own.into_iter().chain([self.offset_topic.as_str()]).filter(|topic| seen.insert(*topic)).collect()
     }
 
     /// Tells all workers of a logger's level; answers the offset of the record.

@@ -10,7 +10,7 @@ use super::progress::Progress;
 use super::starter::Sink;
 use super::view::{ConnectorType, OffsetPatch};
 use crate::kafka::admin::GroupChange;
-use crate::store::offsets::SourceOffset;
+use crate::store::offsets::{SourceMap, SourceOffset};
 
 /// How long all of a change may take; the writing lane waits for it, so that nobody resumes the connector meanwhile.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -68,28 +68,29 @@ impl Progress {
         }
     }
 
-    /// The records are written though no task reads them before it starts again.
+    /// The records are written though no task reads them before it starts again. Answers whether the connector knows that nothing else
+    /// is to be done.
     async fn change_source(&self, name: &str, props: &Props, patch: Option<&[OffsetPatch]>) -> Result<bool> {
         let failed = |error: penstock_api::Error| {
             HerderError::Internal(format!("Failed to modify offsets for source connector {name}: {error:#}"))
         };
-        let offsets: Vec<SourceOffset> = match patch {
+        let source = self.starter.source(props).map_err(failed)?;
+        let changes: Vec<SourceOffset> = match patch {
             Some(patch) => patch.iter().map(|entry| source_change(name, entry)).collect::<Result<_>>()?,
             None => {
-                let stored = self.stored(name, props).await.map_err(failed)?;
-                let forget = |partition: &crate::store::offsets::SourceMap| SourceOffset {
-                    connector: name.into(),
-                    partition: partition.clone(),
-                    offset: None,
-                };
+                let stored = source.offsets.read().await.map_err(failed)?;
+                let forget =
+                    |partition: &SourceMap| SourceOffset { connector: name.into(), partition: partition.clone(), offset: None };
                 stored.of(name).map(|(partition, _)| forget(partition)).collect()
             }
         };
-        let log = self.clients.log().map_err(failed)?;
-        for topic in self.offset_topics(props) {
-            log.append(topic, offsets.iter().map(SourceOffset::record).collect()).await.map_err(failed)?;
+        let pairs: Vec<_> = changes.iter().map(|change| (change.partition.clone(), change.offset.clone())).collect();
+        let complete = source.connector.alter_offsets(&source.props, &pairs).await.map_err(failed)?;
+        if !changes.is_empty() {
+            source.offsets.ensure().await.map_err(failed)?;
+            source.offsets.write(changes).await.map_err(failed)?;
         }
-        Ok(false)
+        Ok(complete)
     }
 }
 

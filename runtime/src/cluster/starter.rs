@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use penstock_api::{Constructor, Error, PluginKind, Props, Registry, Result, SinkConnector, TaskId, async_trait};
+use penstock_api::{Constructor, Error, Props, Registry, Result, SinkConnector, SourceConnector, TaskId, async_trait};
 use tokio::sync::mpsc;
 
 use super::error::{HerderError, Result as HerderResult};
@@ -14,7 +14,8 @@ use crate::config::{ConnectorConfig, RestartPolicy, WorkerConfig, validate};
 use crate::kafka::admin::Admin;
 use crate::kafka::settings;
 use crate::metrics::Metrics;
-use crate::task::{TaskEvent, TaskHandle, TaskSpec, about, start_sink};
+use crate::store::{Clients, OffsetStore, OffsetTopic, internal_topics, own_offset_topic};
+use crate::task::{TaskEvent, TaskHandle, TaskSpec, about, start_sink, start_source};
 
 /// Makes things run. The herder decides what, so it can be tested with one that starts nothing.
 #[async_trait]
@@ -43,6 +44,11 @@ pub trait Starter: Send + Sync + 'static {
         Err(Error::config("there are no sinks here"))
     }
 
+    /// What it takes to see and change the offsets of a source.
+    fn source(&self, _props: &Props) -> Result<Source> {
+        Err(Error::config("there are no sources here"))
+    }
+
     /// Starts a task. It reports with `launch` as its revision.
     fn start(&self, launch: Launch, events: mpsc::UnboundedSender<TaskEvent>) -> Result<Box<dyn StartedTask>>;
 }
@@ -66,6 +72,15 @@ pub struct Sink {
     pub group: String,
     /// By the connector's own settings.
     pub admin: Admin,
+}
+
+/// A source that need not run: who knows where it is.
+pub struct Source {
+    /// Hears of changes to its offsets.
+    pub connector: Box<dyn SourceConnector>,
+    /// Its configuration, variables resolved.
+    pub props: Props,
+    pub offsets: OffsetStore,
 }
 
 /// A task to start.
@@ -106,6 +121,9 @@ pub struct PluginStarter {
     pub registry: Arc<Registry>,
     pub worker: Arc<WorkerConfig>,
     pub metrics: Metrics,
+    clients: Clients,
+    /// The worker's own offset topic, with one producer for all.
+    offsets: OffsetTopic,
 }
 
 #[async_trait]
@@ -136,7 +154,8 @@ impl Starter for PluginStarter {
         let config = ConnectorConfig::new(props, &self.registry, &self.worker)?;
         let tasks = match &config.plugin.construct {
             Constructor::Sink(make) => make().task_configs(&config.props, config.tasks_max).await?,
-            _ => return Err(Error::config(format!("{} is not a sink, and nothing else runs here yet", config.plugin.class))),
+            Constructor::Source(make) => make().task_configs(&config.props, config.tasks_max).await?,
+            _ => return Err(Error::config(format!("{} is no connector", config.plugin.class))),
         };
         check_count(&config, props, tasks.len())?;
         // What is written must not hold what variables stand for: other workers resolve them themselves.
@@ -166,6 +185,15 @@ impl Starter for PluginStarter {
         })
     }
 
+    fn source(&self, props: &Props) -> Result<Source> {
+        find_connector(props.get("connector.class").map_or("", |class| class.trim()), &self.registry)?;
+        let config = ConnectorConfig::new(props, &self.registry, &self.worker)?;
+        let Constructor::Source(make) = &config.plugin.construct else {
+            return Err(Error::config(format!("{} is not a source", config.plugin.class)));
+        };
+        Ok(Source { connector: make(), offsets: self.offsets_of(&config), props: config.props })
+    }
+
     fn start(&self, launch: Launch, events: mpsc::UnboundedSender<TaskEvent>) -> Result<Box<dyn StartedTask>> {
         let started = self.start_task(launch, events);
         if started.is_err() {
@@ -176,11 +204,28 @@ impl Starter for PluginStarter {
 }
 
 impl PluginStarter {
+    /// For a worker with these clients.
+    #[must_use]
+    pub fn new(registry: Arc<Registry>, worker: Arc<WorkerConfig>, metrics: Metrics, clients: Clients) -> Self {
+        let [_, _, offsets] = internal_topics(&worker);
+        let offsets = OffsetTopic::new(clients.clone(), offsets);
+        Self { registry, worker, metrics, clients, offsets }
+    }
+
+    /// Where a source's offsets are: in a topic of its own, in the reach of its own clients, and in the worker's.
+    fn offsets_of(&self, config: &ConnectorConfig) -> OffsetStore {
+        let own = config.source.as_ref().and_then(|source| source.offsets_topic.as_deref());
+        let is_elsewhere = config.producer.get("bootstrap.servers") != self.worker.clients.common.get("bootstrap.servers");
+        let own = own.filter(|name| *name != self.offsets.name() || is_elsewhere);
+        let own = own.map(|name| {
+            OffsetTopic::new(self.clients.of_connector(config.producer.clone()), own_offset_topic(&self.worker, name))
+        });
+        OffsetStore::new(config.name.clone(), own.into_iter().chain([self.offsets.clone()]).collect())
+    }
+
     fn start_task(&self, launch: Launch, events: mpsc::UnboundedSender<TaskEvent>) -> Result<Box<dyn StartedTask>> {
         let connector = ConnectorConfig::new(&launch.connector, &self.registry, &self.worker)?;
-        if connector.plugin.kind() != PluginKind::Sink {
-            return Err(Error::config(format!("{} is not a sink, and nothing else runs here yet", connector.plugin.class)));
-        }
+        let offsets = connector.source.is_some().then(|| self.offsets_of(&connector));
         let props = self.worker.providers.resolve(&launch.task)?;
         let spec = TaskSpec {
             metrics: self.metrics.task(launch.id.clone(), about(&launch.id, &connector, &props)),
@@ -194,7 +239,10 @@ impl PluginStarter {
             stop_timeout: self.worker.shutdown_timeout,
             track_topics: self.worker.topic_tracking,
         };
-        Ok(Box::new(start_sink(spec, events)))
+        Ok(Box::new(match offsets {
+            Some(offsets) => start_source(spec, offsets, events),
+            None => start_sink(spec, events),
+        }))
     }
 }
 

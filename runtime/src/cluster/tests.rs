@@ -173,12 +173,7 @@ impl Cluster {
             statuses: statuses.clone(),
             stages: Stages::default(),
             starter: starter.clone(),
-            progress: Progress {
-                clients: Clients::new(&worker),
-                starter: starter.clone(),
-                config_topic: "configs".into(),
-                offset_topic: "offsets".into(),
-            },
+            progress: Progress { clients: Clients::new(&worker), starter: starter.clone(), config_topic: "configs".into() },
             metrics: Metrics::default(),
             plans: None,
         });

@@ -1,6 +1,8 @@
-//! The keys that all sink connectors share, as data: names, types, defaults and places on a form are Connect's.
+//! The keys that all sink or all source connectors share, as data: names, types, defaults and places on a form are Connect's.
 
-use penstock_api::config::{Check, ConfigDef, ConfigKey, ConfigType, Default, Importance, Width};
+use std::collections::BTreeSet;
+
+use penstock_api::config::{Check, ConfigDef, ConfigKey, ConfigType, Default, Importance, Width, split_list};
 use penstock_api::{Plugin, PluginKind, Registry};
 
 use ConfigType::{Boolean, Class, Int, List, Long, Short, String as Text};
@@ -17,8 +19,15 @@ pub const CONVERTERS: [(&str, PluginKind); 3] = [
 
 /// The definition for a connector of that plugin on that worker: what is not given falls back to the worker's converters.
 #[must_use]
-pub fn sink_definition(plugin: Option<&Plugin>, registry: &Registry, worker: &WorkerConfig) -> ConfigDef {
-    ConfigDef::new(SINK.iter().chain(RESTART).map(|row| {
+pub fn definition_for(plugin: &Plugin, registry: &Registry, worker: &WorkerConfig) -> ConfigDef {
+    definition(plugin.kind(), Some(plugin), registry, worker)
+}
+
+/// The same for sources or sinks of any class.
+#[must_use]
+pub fn definition(kind: PluginKind, plugin: Option<&Plugin>, registry: &Registry, worker: &WorkerConfig) -> ConfigDef {
+    let own = if kind == PluginKind::Source { SOURCE } else { SINK };
+    ConfigDef::new(COMMON.iter().chain(own).chain(DEAD_LETTERS).chain(RESTART).map(|row| {
         let mut key = row.key();
         if let Some((choice, kind)) = converter_of(&key.name, worker) {
             key.default = Default::Value(choice.class.clone());
@@ -86,6 +95,11 @@ impl Row {
             "errors.restart.window.ms" | "errors.restart.delay.initial.ms" | "errors.restart.delay.max.ms" => Check::Min(1.0),
             "config.action.reload" => Check::OneOf(vec!["none".into(), "restart".into()]),
             "errors.tolerance" => Check::OneOf(vec!["none".into(), "all".into()]),
+            "topic.creation.groups" => Check::Custom(unique_groups),
+            "exactly.once.support" => Check::OneOfIgnoreCase(vec!["REQUIRED".into(), "REQUESTED".into()]),
+            "transaction.boundary" => Check::OneOfIgnoreCase(vec!["INTERVAL".into(), "POLL".into(), "CONNECTOR".into()]),
+            "transaction.boundary.interval.ms" => Check::Min(0.0),
+            "offsets.storage.topic" => Check::NonEmpty,
             _ => Check::Any,
         })
     }
@@ -102,8 +116,14 @@ fn connector_name(name: &str) -> Result<(), String> {
     Err(format!("String may not contain control sequences but had the following ASCII chars: {}", control.join(", ")))
 }
 
+fn unique_groups(groups: &str) -> Result<(), String> {
+    let groups = split_list(groups);
+    let unique: BTreeSet<&String> = groups.iter().collect();
+    if unique.len() == groups.len() { Ok(()) } else { Err("Duplicate alias provided.".into()) }
+}
+
 #[rustfmt::skip]
-const SINK: &[Row] = &[
+const COMMON: &[Row] = &[
     Row("name", Text, REQUIRED, High, ("Common", 1, Width::Medium, "Connector name"), "The connector's name, unique in the cluster."),
     Row("connector.class", Text, REQUIRED, High, ("Common", 2, Width::Long, "Connector class"), "The connector's class: in full, or its simple name with or without the word Connector."),
     Row("connector.plugin.version", Text, NULL, Medium, ("Common", 3, Width::Medium, "Connector version"), "Which version of the connector's plugin to use."),
@@ -123,8 +143,26 @@ const SINK: &[Row] = &[
     Row("errors.tolerance", Text, Some("none"), Medium, ("Error Handling", 3, Width::Short, "Error Tolerance"), "none: a bad record fails its task. all: it is skipped, after the dead letter topic and the log were told."),
     Row("errors.log.enable", Boolean, Some("false"), Medium, ("Error Handling", 4, Width::Short, "Log Errors"), "Whether each failure is logged, also when it is tolerated."),
     Row("errors.log.include.messages", Boolean, Some("false"), Medium, ("Error Handling", 5, Width::Short, "Log Error Details"), "Whether such a log line says which record failed: its topic, partition, offset and timestamp."),
+];
+
+#[rustfmt::skip]
+const SINK: &[Row] = &[
     Row("topics", List, Some(""), High, ("Common", 4, Width::Long, "Topics"), "The topics to read, separated by commas."),
     Row("topics.regex", Text, Some(""), High, ("Common", 4, Width::Long, "Topics regex"), "A regular expression that names of topics to read must match as a whole. Either this or topics."),
+];
+
+#[rustfmt::skip]
+const SOURCE: &[Row] = &[
+    Row("topic.creation.groups", List, Some(""), Low, ("Topic Creation", 1, Width::Long, "Topic Creation Groups"), "Groups of topics that are created alike, each configured behind topic.creation.<group>.; the first that matches a topic's name counts, and the group default at last."),
+    Row("exactly.once.support", Text, Some("requested"), Medium, ("Exactly Once Support", 2, Width::Short, "Exactly once support"), "required: refuse the configuration unless the worker and the connector can be exactly once with it. requested: do what can be done."),
+    Row("transaction.boundary", Text, Some("poll"), Medium, ("Exactly Once Support", 3, Width::Short, "Transaction Boundary"), "Where a transaction ends, when the connector is exactly once: poll, behind each batch of the connector; interval, after a time; connector, where the connector says so."),
+    Row("transaction.boundary.interval.ms", Long, NULL, Low, ("Exactly Once Support", 4, Width::Short, "Transaction boundary interval"), "How long a transaction lasts with transaction.boundary=interval, in milliseconds; not given: as long as the worker's offset.flush.interval.ms."),
+    Row("offsets.storage.topic", Text, NULL, Low, ("offsets.topic", 1, Width::Long, "Offsets topic"), "A topic of the connector's own for its offsets, created if it is not there; not given: the worker's. Without effect in a standalone worker."),
+];
+
+/// Of sinks in Connect, of sources here as well.
+#[rustfmt::skip]
+const DEAD_LETTERS: &[Row] = &[
     Row("errors.deadletterqueue.topic.name", Text, Some(""), Medium, ("Error Handling", 6, Width::Medium, "Dead Letter Queue Topic Name"), "The topic for records that fail; empty: none."),
     Row("errors.deadletterqueue.topic.replication.factor", Short, Some("3"), Medium, ("Error Handling", 7, Width::Medium, "Dead Letter Queue Topic Replication Factor"), "Its replicas, if it is created."),
     Row("errors.deadletterqueue.context.headers.enable", Boolean, Some("false"), Medium, ("Error Handling", 8, Width::Medium, "Enable Error Context Headers"), "Whether dead letters say in headers (__connect.errors.*) where they come from and why they failed."),

@@ -1,4 +1,4 @@
-//! What all sink connectors share, typed.
+//! What all connectors share, typed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use fancy_regex::Regex;
 use penstock_api::{Error, Parsed, Plugin, PluginKind, Props, Registry, Result};
 
 use super::common::{self, CONVERTERS};
+use super::source::SourceSettings;
 use super::validate::{check_keys, whole_match};
 use super::version;
 use super::worker::{ConverterChoice, WorkerConfig, behind};
@@ -19,7 +20,10 @@ pub struct ConnectorConfig {
     /// The connector's plugin.
     pub plugin: Arc<Plugin>,
     pub tasks_max: u32,
+    /// What a sink reads; an empty list for a source.
     pub topics: TopicSelection,
+    /// What only sources have.
+    pub source: Option<SourceSettings>,
     pub key_converter: PluginUse,
     pub value_converter: PluginUse,
     pub header_converter: PluginUse,
@@ -30,7 +34,7 @@ pub struct ConnectorConfig {
     /// Client settings by Kafka's Java names, worker's `consumer.` prefix and the connector's `consumer.override.` applied in
     /// this order; the connection settings of the worker stand below both.
     pub consumer: Props,
-    /// The same for the producer of dead letters.
+    /// The same for a source's producer, and for that of dead letters.
     pub producer: Props,
     /// The same for the admin client.
     pub admin: Props,
@@ -106,14 +110,16 @@ impl ConnectorConfig {
     /// `Config`, with all that is wrong, each by its key.
     pub fn new(config: &Props, registry: &Registry, worker: &WorkerConfig) -> Result<Self> {
         let (plugin, props) = check_keys(config, registry, worker)?;
-        let parsed = common::sink_definition(Some(&plugin), registry, worker).parse(&props)?;
+        let parsed = common::definition_for(&plugin, registry, worker).parse(&props)?;
         let name: Arc<str> = parsed.string("name").into();
         let predicates = predicates(&parsed, &props, registry)?;
         let [key_converter, value_converter, header_converter] = converters(&props, registry, worker)?;
+        let is_source = plugin.kind() == PluginKind::Source;
         Ok(Self {
             plugin,
             tasks_max: parsed.number("tasks.max"),
-            topics: topics(&parsed)?,
+            topics: if is_source { TopicSelection::List(Vec::new()) } else { topics(&parsed)? },
+            source: is_source.then(|| SourceSettings::new(&parsed, &props, worker)).transpose()?,
             key_converter,
             value_converter,
             header_converter,

@@ -16,6 +16,7 @@ pub mod version;
 pub mod common;
 pub mod restart;
 pub mod infos;
+pub mod source;
 pub mod validate;
 pub mod connector;
 pub mod connector_file;
@@ -32,6 +33,7 @@ pub use overrides::OverridePolicy;
 pub use provider::Providers;
 pub use rest::RestConfig;
 pub use restart::RestartPolicy;
+pub use source::{SourceSettings, TopicGroup};
 pub use tls::{ClientAuth, Store, TlsConfig};
 pub use validate::{RawConfig, validate};
 pub use worker::{

@@ -9,6 +9,7 @@ use penstock_api::{Constructor, Error, Plugin, PluginKind, Props, Registry, Resu
 
 use super::common::{self, CONVERTERS};
 use super::infos::{ConfigInfo, ConfigInfos, Definition, HIDDEN};
+use super::source::TOPIC_CREATION;
 use super::version;
 use super::worker::{WorkerConfig, behind};
 use super::worker_keys;
@@ -28,10 +29,13 @@ pub const OVERRIDES: [&str; 3] = ["consumer.override.", "producer.override.", "a
 /// `Config` when there is no such connector class, so that nothing can be said key by key.
 pub async fn validate(config: &RawConfig, registry: &Registry, worker: &WorkerConfig) -> Result<ConfigInfos> {
     let mut checked = check(config, registry, worker)?;
-    if let Constructor::Sink(make) = &checked.plugin.construct {
-        for (key, message) in make().validate(&checked.props).await {
-            checked.report.error(&key, message);
-        }
+    let found = match &checked.plugin.construct {
+        Constructor::Sink(make) => make().validate(&checked.props).await,
+        Constructor::Source(make) => make().validate(&checked.props).await,
+        _ => Vec::new(),
+    };
+    for (key, message) in found {
+        checked.report.error(&key, message);
     }
     Ok(checked.into_infos(config))
 }
@@ -53,7 +57,7 @@ pub fn check_keys(config: &Props, registry: &Registry, worker: &WorkerConfig) ->
 /// All keys of a plugin, for `GET /connector-plugins/{class}/config`.
 #[must_use]
 pub fn plugin_keys(plugin: &Plugin, registry: &Registry, worker: &WorkerConfig) -> Vec<Definition> {
-    let common = common::sink_definition(Some(plugin), registry, worker);
+    let common = common::definition_for(plugin, registry, worker);
     let shared: &[ConfigKey] = if CONNECTORS.contains(&plugin.kind()) { common.keys() } else { &[] };
     let own = plugin.config.keys().iter().filter(|key| !key.internal && !shared.iter().any(|s| s.name == key.name));
     let mut definitions: Vec<Definition> = own.chain(shared).map(Definition::of).collect();
@@ -107,7 +111,7 @@ fn check(config: &RawConfig, registry: &Registry, worker: &WorkerConfig) -> Resu
     let plugin = find_connector(&class, registry)?;
 
     let mut report = Report::default();
-    let common = common::sink_definition(Some(&plugin), registry, worker);
+    let common = common::definition_for(&plugin, registry, worker);
     report.define(&common, &props);
     report.nulls(&common, config);
     check_classes(&mut report, &props, registry);
@@ -115,11 +119,13 @@ fn check(config: &RawConfig, registry: &Registry, worker: &WorkerConfig) -> Resu
     embed_aliases(&mut report, &props, registry, Alias::TRANSFORM);
     embed_aliases(&mut report, &props, registry, Alias::PREDICATE);
     check_predicate_names(&mut report, &props);
-    check_topics(&mut report, &props);
-    check_group(&mut report, &props, worker);
+    if plugin.kind() == PluginKind::Sink {
+        check_topics(&mut report, &props);
+        check_group(&mut report, &props, worker);
+    }
     let own = plugin.config.keys().iter().filter(|key| report.position(&key.name).is_none()).cloned();
     report.define(&ConfigDef::new(own), &props);
-    check_overrides(&mut report, &props, worker);
+    check_overrides(&mut report, &props, plugin.kind(), worker);
     embed_converters(&mut report, &props, registry);
     for (key, message) in unresolved {
         report.error(&key, message);
@@ -447,10 +453,19 @@ fn check_group(report: &mut Report, props: &Props, worker: &WorkerConfig) {
     }
 }
 
-/// Of the clients that a sink has: as in Java nobody looks at settings of a producer and an admin client that only dead letters need.
-fn check_overrides(report: &mut Report, props: &Props, worker: &WorkerConfig) {
-    let has_dead_letters = props.get("errors.deadletterqueue.topic.name").is_some_and(|topic| !topic.trim().is_empty());
-    for prefix in OVERRIDES.into_iter().filter(|prefix| has_dead_letters || *prefix == OVERRIDES[0]) {
+/// Of the clients that the connector has: as in Java nobody looks at settings of those that it has not. A sink has a producer and an
+/// admin client for dead letters only.
+fn check_overrides(report: &mut Report, props: &Props, kind: PluginKind, worker: &WorkerConfig) {
+    let is_given = |key: &str| props.get(key).is_some_and(|value| !value.trim().is_empty());
+    let has_dead_letters = is_given("errors.deadletterqueue.topic.name");
+    let has_topics = props.keys().any(|key| key.starts_with(TOPIC_CREATION));
+    let uses = |prefix: &str| match (kind, prefix) {
+        (PluginKind::Sink, "consumer.override.") | (PluginKind::Source, "producer.override.") => true,
+        (PluginKind::Source, "consumer.override.") => is_given("offsets.storage.topic"),
+        (PluginKind::Source, _) => has_topics || has_dead_letters || is_given("offsets.storage.topic"),
+        _ => has_dead_letters,
+    };
+    for prefix in OVERRIDES.into_iter().filter(|prefix| uses(prefix)) {
         let overrides = behind(props, prefix);
         let violations: BTreeMap<&str, String> = worker.override_policy.violations(&overrides).collect();
         for (setting, value) in &overrides {

@@ -40,6 +40,8 @@ pub struct WorkerConfig {
     pub offset_flush_timeout: Duration,
     /// For all tasks together, when the worker stops.
     pub shutdown_timeout: Duration,
+    /// `topic.creation.enable`: topics for sources are created as their connectors ask for it (KIP-158).
+    pub topic_creation: bool,
     pub topic_tracking: bool,
     pub topic_tracking_reset: bool,
     pub rest: RestConfig,
@@ -63,7 +65,7 @@ pub struct WorkerConfig {
 /// What only a standalone worker has. Its group and topics have names, too, that nobody outside ever sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standalone {
-    /// `offset.storage.file.filename`: for the offsets of sources, of which there are none yet.
+    /// `offset.storage.file.filename`: for the offsets of sources.
     pub offset_file: PathBuf,
 }
 
@@ -179,6 +181,7 @@ impl WorkerConfig {
             offset_flush_interval: parsed.millis("offset.flush.interval.ms"),
             offset_flush_timeout: parsed.millis("offset.flush.timeout.ms"),
             shutdown_timeout: parsed.millis("task.shutdown.graceful.timeout.ms"),
+            topic_creation: parsed.boolean("topic.creation.enable"),
             topic_tracking: parsed.boolean("topic.tracking.enable"),
             topic_tracking_reset: parsed.boolean("topic.tracking.allow.reset"),
             rest: RestConfig::new(&parsed, &props)?,

@@ -66,6 +66,15 @@ pub(super) fn config() -> ConfigDef {
     ])
 }
 
+/// A value as JSON without its schema, for people and for what has no converter; `None` for null.
+///
+/// # Errors
+/// `Data` when it cannot be read, or is none that JSON has.
+pub fn as_json(payload: &Payload) -> Result<Option<Bytes>> {
+    let props = [("schemas.enable".to_owned(), "false".to_owned())].into();
+    JsonConverter::new(&props)?.write(payload)
+}
+
 impl JsonConverter {
     pub(super) fn new(props: &Props) -> Result<Self> {
         let config = config().parse(props)?;

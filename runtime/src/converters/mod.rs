@@ -11,6 +11,8 @@ mod avro;
 use penstock_api::{ConfigDef, Constructor, Converter, HeaderConverter, Kind, Part, Plugin, Props, Result};
 use std::sync::Arc;
 
+pub use json::as_json;
+
 /// All converters, under Connect's class names.
 #[must_use]
 pub fn plugins() -> Vec<Plugin> {

@@ -2,6 +2,7 @@
 
 pub mod consumer;
 pub mod producer;
+pub mod stream;
 pub mod transactional;
 mod group_offsets;
 mod group_members;
@@ -18,4 +19,5 @@ pub use admin::{Admin, GroupMember, NewTopic};
 pub use consumer::{Commit, Connection, Consumer, Departure, Polled};
 pub use producer::{Ack, Delivered, Outgoing, Producer};
 pub use settings::{AdminSettings, ConsumerSettings, ProducerSettings};
+pub use stream::{Outcome, StreamProducer, Undelivered};
 pub use transactional::{TransactionError, Transactional};

@@ -136,24 +136,29 @@ impl Future for Ack {
     }
 }
 
-fn future_record(record: &Outgoing) -> FutureRecord<'_, [u8], [u8]> {
-    let headers = (!record.headers.is_empty()).then(|| {
+/// `None` when there are none.
+pub(super) fn owned_headers(headers: &[RawHeader]) -> Option<OwnedHeaders> {
+    (!headers.is_empty()).then(|| {
         let header =
             |h: OwnedHeaders, (key, value): (&str, Option<&Bytes>)| h.insert(Header { key, value: value.map(AsRef::as_ref) });
-        let all = record.headers.iter().map(|h| (h.key.as_str(), h.value.as_ref()));
-        all.fold(OwnedHeaders::new_with_capacity(record.headers.len()), header)
-    });
+        let all = headers.iter().map(|h| (h.key.as_str(), h.value.as_ref()));
+        all.fold(OwnedHeaders::new_with_capacity(headers.len()), header)
+    })
+}
+
+fn future_record(record: &Outgoing) -> FutureRecord<'_, [u8], [u8]> {
     FutureRecord {
         topic: &record.topic,
         partition: record.partition,
         payload: record.value.as_deref(),
         key: record.key.as_deref(),
         timestamp: record.timestamp,
-        headers,
+        headers: owned_headers(&record.headers),
     }
 }
 
-fn delivery_error(who: &str, topic: &str, error: KafkaError) -> Error {
+/// What an undelivered record means to whoever sent it.
+pub(super) fn delivery_error(who: &str, topic: &str, error: KafkaError) -> Error {
     let what = format!("send to {topic} for {who}");
     let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
     match code {

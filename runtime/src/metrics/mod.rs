@@ -1,6 +1,6 @@
 //! Every metric in one table, by Connect's names; what tasks count, and the page that Prometheus reads.
 //!
-//! A task owns what it counts ([`SinkTaskMetrics`]) and touches it once for each batch; whoever asks for the page reads it there.
+//! A task owns what it counts ([`TaskMetrics`]) and touches it once for each batch; whoever asks for the page reads it there.
 //! How names are made, and which figures are windows as in Connect: `runtime/decisions/0045-metrics.md`.
 
 pub mod table;
@@ -16,5 +16,5 @@ pub use page::Page;
 pub use progress::{Doing, Progress, Stalled};
 pub use sampled::Windows;
 pub use table::Metric;
-pub use task::{About, ActiveRecords, Class, CommitOutcome, Counter, SinkTaskMetrics, Stage, TaskState};
+pub use task::{About, ActiveRecords, Class, CommitOutcome, Counter, Stage, TaskMetrics, TaskState};
 pub use worker::Metrics;

@@ -18,6 +18,8 @@ pub enum Doing {
     Deliver,
     /// There are records in Kafka, and none were fetched.
     Fetch,
+    /// Records of a source were sent, and Kafka does not acknowledge them.
+    Produce,
 }
 
 /// A task that does not get on.
@@ -37,6 +39,7 @@ impl Stalled {
             Doing::Put => "the connector has not yet taken the records it was given",
             Doing::Commit => "the connector or Kafka has not yet answered a commit",
             Doing::Deliver => "fetched records are not delivered: the connector or a service it needs asks to try again",
+            Doing::Produce => "records were read and Kafka does not acknowledge them",
             Doing::Fetch => "there are records in Kafka and none are fetched",
         }
     }
@@ -106,6 +109,7 @@ impl Progress {
             3 => Doing::Commit,
             4 => Doing::Deliver,
             5 => Doing::Fetch,
+            6 => Doing::Produce,
             _ => return None,
         };
         let since = self.born + Duration::from_millis(packed >> DOING_BITS);

@@ -34,11 +34,12 @@ struct Sample {
     count: u64,
     sum: f64,
     max: f64,
+    min: f64,
 }
 
 impl Sample {
     fn new(now: Instant) -> Self {
-        Self { began: now, last: now, count: 0, sum: 0.0, max: f64::NEG_INFINITY }
+        Self { began: now, last: now, count: 0, sum: 0.0, max: f64::NEG_INFINITY, min: f64::INFINITY }
     }
 }
 
@@ -56,6 +57,7 @@ impl Sampled {
         sample.count += 1;
         sample.sum += value;
         sample.max = sample.max.max(value);
+        sample.min = sample.min.min(value);
     }
 
     /// NaN when there was none.
@@ -70,6 +72,13 @@ impl Sampled {
     pub fn max(&self, now: Instant) -> f64 {
         let max = self.fresh(now).filter(|sample| sample.count > 0).map(|sample| sample.max).reduce(f64::max);
         max.unwrap_or(f64::NAN)
+    }
+
+    /// NaN when there was none.
+    #[must_use]
+    pub fn min(&self, now: Instant) -> f64 {
+        let min = self.fresh(now).filter(|sample| sample.count > 0).map(|sample| sample.min).reduce(f64::min);
+        min.unwrap_or(f64::NAN)
     }
 
     /// The sum for each second.

@@ -67,6 +67,7 @@ const TASK: Group = connect("connector-task-metrics", &["connector", "task"]);
 const TRANSFORM: Group = connect("connector-transform-metrics", &["connector", "task", "transform"]);
 const PREDICATE: Group = connect("connector-predicate-metrics", &["connector", "task", "predicate"]);
 const SINK: Group = connect("sink-task-metrics", &["connector", "task"]);
+const SOURCE: Group = connect("source-task-metrics", &["connector", "task"]);
 const ERRORS: Group = connect("task-error-metrics", &["connector", "task"]);
 const CONSUMER: Group = Group { domain: "kafka.consumer", bean: "consumer-fetch-manager-metrics", labels: &["client-id"] };
 const STAGE: Group = Group { domain: "penstock", bean: "", labels: &["connector", "task", "stage"] };
@@ -163,6 +164,20 @@ table! {
         ActiveCountMax "sink-record-active-count-max" Gauge "The most of them, lately."
         ActiveCountAvg "sink-record-active-count-avg" Gauge "Their average, lately."
     }
+    SOURCE {
+        PollRate "source-record-poll-rate" Gauge "Records that the connector gave each second, lately."
+        PollTotal "source-record-poll-total" Counter "Records that the connector gave."
+        WriteRate "source-record-write-rate" Gauge "Records that Kafka acknowledged each second, lately."
+        WriteTotal "source-record-write-total" Counter "Records that Kafka acknowledged."
+        PollMaxTime "poll-batch-max-time-ms" Gauge "Longest of the last polls that gave records, in milliseconds."
+        PollAvgTime "poll-batch-avg-time-ms" Gauge "Average of the last polls that gave records, in milliseconds."
+        SourceActiveCount "source-record-active-count" Gauge "Records polled and not yet acknowledged by Kafka."
+        SourceActiveCountMax "source-record-active-count-max" Gauge "The most of them, lately."
+        SourceActiveCountAvg "source-record-active-count-avg" Gauge "Their average, lately."
+        TransactionSizeMin "transaction-size-min" Gauge "Records in the smallest of the last transactions."
+        TransactionSizeMax "transaction-size-max" Gauge "Records in the largest of the last transactions."
+        TransactionSizeAvg "transaction-size-avg" Gauge "Average records in the last transactions."
+    }
     ERRORS {
         RecordFailures "total-record-failures" Counter "Operations on records that failed, retries included."
         RecordErrors "total-record-errors" Counter "Records that failed for good."
@@ -177,7 +192,7 @@ table! {
         RecordsLagMax "records-lag-max" Gauge "Records behind the end of the partition, of the partition where they are most, as far as fetches have told."
     }
     STAGE {
-        StageDuration "task_stage_duration_seconds" Histogram "How long a batch took in a stage: fetch (with the wait for records), convert, transform, put, commit."
+        StageDuration "task_stage_duration_seconds" Histogram "How long a batch took in a stage: fetch or poll (with the wait for records), convert, transform, put, commit."
     }
     OURS_TASK {
         TaskStalled "task_stalled" Gauge "1 while the task does not get on though records wait, for longer than penstock.task.stalled.after.ms."

@@ -1,4 +1,4 @@
-//! What one sink task counts: touched once for each batch and commit, never for a record; read by whoever asks for the page.
+//! What one task counts: touched once for each batch and commit, never for a record; read by whoever asks for the page.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -41,10 +41,13 @@ pub struct About {
 /// The stages of a batch whose durations are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// With the wait for records.
+    /// Of a sink, with the wait for records.
     Fetch,
+    /// Of a source, with the wait for records.
+    Poll,
     Convert,
     Transform,
+    /// Of a sink.
     Put,
     Commit,
 }
@@ -97,9 +100,9 @@ impl Counter {
     }
 }
 
-/// The metrics of a sink task.
+/// The metrics of a task.
 #[derive(Debug)]
-pub struct SinkTaskMetrics {
+pub struct TaskMetrics {
     id: TaskId,
     about: About,
     pub failures: Counter,
@@ -109,7 +112,9 @@ pub struct SinkTaskMetrics {
     pub logged: Counter,
     pub dead_letters: Counter,
     pub dead_letter_failures: Counter,
+    /// Fetched from Kafka, or polled from a source.
     read: Counter,
+    /// Given to a sink, or acknowledged by Kafka.
     sent: Counter,
     commits_begun: Counter,
     commits: Counter,
@@ -123,8 +128,9 @@ pub struct SinkTaskMetrics {
     startups: Arc<Mutex<Startups>>,
 }
 
-const STAGES: [(Stage, &str); 5] = [
+const STAGES: [(Stage, &str); 6] = [
     (Stage::Fetch, "fetch"),
+    (Stage::Poll, "poll"),
     (Stage::Convert, "convert"),
     (Stage::Transform, "transform"),
     (Stage::Put, "put"),
@@ -137,17 +143,19 @@ struct Lately {
     read: Sampled,
     sent: Sampled,
     batch_size: Sampled,
-    put_ms: Sampled,
+    /// Of a sink's puts, or a source's polls.
+    call_ms: Sampled,
     commit_ms: Sampled,
     commits: Sampled,
     commits_skipped: Sampled,
     commit_outcomes: Outcomes,
     active_count: Sampled,
     active: ActiveRecords,
+    transaction_size: Sampled,
     times: StateTimes,
 }
 
-impl SinkTaskMetrics {
+impl TaskMetrics {
     /// For a task that starts now.
     pub(super) fn new(
         id: TaskId,
@@ -162,13 +170,14 @@ impl SinkTaskMetrics {
             read: sampled(),
             sent: sampled(),
             batch_size: sampled(),
-            put_ms: sampled(),
+            call_ms: sampled(),
             commit_ms: sampled(),
             commits: sampled(),
             commits_skipped: sampled(),
             commit_outcomes: Outcomes::new(windows),
             active_count: sampled(),
             active: ActiveRecords::default(),
+            transaction_size: sampled(),
             times: StateTimes::new(born),
         };
         Self {
@@ -211,13 +220,29 @@ impl SinkTaskMetrics {
         lately.batch_size.record(records as f64, now);
     }
 
+    /// A poll gave records.
+    pub fn polled(&self, records: usize, took: Duration) {
+        self.read.add(records);
+        self.stage(Stage::Poll, took);
+        let now = Instant::now();
+        let mut lately = self.lately();
+        lately.read.record(records as f64, now);
+        lately.batch_size.record(records as f64, now);
+        lately.call_ms.record(took.as_secs_f64() * 1e3, now);
+    }
+
+    /// A transaction of so many records was committed.
+    pub fn transaction(&self, records: usize) {
+        self.lately().transaction_size.record(records as f64, Instant::now());
+    }
+
     /// A put of records returned, however it ended.
     pub fn put(&self, took: Duration) {
         self.stage(Stage::Put, took);
-        self.lately().put_ms.record(took.as_secs_f64() * 1e3, Instant::now());
+        self.lately().call_ms.record(took.as_secs_f64() * 1e3, Instant::now());
     }
 
-    /// The connector took a batch.
+    /// The connector took a batch, or Kafka acknowledged these records.
     pub fn sent(&self, records: usize) {
         self.sent.add(records);
         self.lately().sent.record(records as f64, Instant::now());
@@ -289,11 +314,16 @@ impl SinkTaskMetrics {
         let number = self.id.task.to_string();
         let labels = [&*self.id.connector, number.as_str()];
         self.write_task(page, labels);
-        self.write_sink(page, labels);
+        if self.is_source() {
+            self.write_source(page, labels);
+        } else {
+            self.write_sink(page, labels);
+        }
         self.write_errors(page, labels);
         self.write_plugins(page, labels);
         page.count(Metric::TaskStalled, &labels, u64::from(self.stalled().is_some()));
-        for (stage, name) in STAGES {
+        let foreign: &[Stage] = if self.is_source() { &[Stage::Fetch, Stage::Put] } else { &[Stage::Poll] };
+        for (stage, name) in STAGES.into_iter().filter(|(stage, _)| !foreign.contains(stage)) {
             page.histogram(Metric::StageDuration, &[labels[0], labels[1], name], &self.stages[stage as usize]);
         }
     }
@@ -334,8 +364,8 @@ impl SinkTaskMetrics {
             (Metric::SendRate, lately.sent.rate(now)),
             (Metric::CommitRate, lately.commits.rate(now)),
             (Metric::CommitSkipRate, lately.commits_skipped.rate(now)),
-            (Metric::PutMaxTime, lately.put_ms.max(now)),
-            (Metric::PutAvgTime, lately.put_ms.average(now)),
+            (Metric::PutMaxTime, lately.call_ms.max(now)),
+            (Metric::PutAvgTime, lately.call_ms.average(now)),
             (Metric::ActiveCount, lately.active.count as f64),
             (Metric::ActiveCountMax, lately.active_count.max(now)),
             (Metric::ActiveCountAvg, lately.active_count.average(now)),
@@ -347,6 +377,32 @@ impl SinkTaskMetrics {
         // As in Java: not a number until something was fetched.
         let behind_end = lately.active.behind_end_max.map_or(f64::NAN, |behind| behind as f64);
         page.number(Metric::RecordsLagMax, &[&self.about.client_id], behind_end);
+    }
+
+    fn is_source(&self) -> bool {
+        self.about.connector_type == "source"
+    }
+
+    fn write_source(&self, page: &mut Page, labels: [&str; 2]) {
+        for (metric, counter) in [(Metric::PollTotal, &self.read), (Metric::WriteTotal, &self.sent)] {
+            page.count(metric, &labels, counter.get());
+        }
+        let now = Instant::now();
+        let lately = self.lately();
+        for (metric, value) in [
+            (Metric::PollRate, lately.read.rate(now)),
+            (Metric::WriteRate, lately.sent.rate(now)),
+            (Metric::PollMaxTime, lately.call_ms.max(now)),
+            (Metric::PollAvgTime, lately.call_ms.average(now)),
+            (Metric::SourceActiveCount, lately.active.count as f64),
+            (Metric::SourceActiveCountMax, lately.active_count.max(now)),
+            (Metric::SourceActiveCountAvg, lately.active_count.average(now)),
+            (Metric::TransactionSizeMin, lately.transaction_size.min(now)),
+            (Metric::TransactionSizeMax, lately.transaction_size.max(now)),
+            (Metric::TransactionSizeAvg, lately.transaction_size.average(now)),
+        ] {
+            page.number(metric, &labels, value);
+        }
     }
 
     fn write_errors(&self, page: &mut Page, labels: [&str; 2]) {

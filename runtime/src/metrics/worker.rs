@@ -9,7 +9,7 @@ use penstock_api::TaskId;
 use super::page::Page;
 use super::sampled::{Outcomes, Sampled, Windows};
 use super::table::Metric;
-use super::task::{About, SinkTaskMetrics};
+use super::task::{About, TaskMetrics};
 
 /// The metrics of a worker. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ struct Shared {
     /// `penstock.task.stalled.after.ms`; zero: never.
     stalled_after: Duration,
     /// Metrics end with their task's handle.
-    tasks: Mutex<BTreeMap<TaskId, Weak<SinkTaskMetrics>>>,
+    tasks: Mutex<BTreeMap<TaskId, Weak<TaskMetrics>>>,
     connectors: Mutex<Startups>,
     task_startups: Arc<Mutex<Startups>>,
     rebalance: Mutex<Rebalance>,
@@ -80,10 +80,10 @@ impl Metrics {
 
     /// The metrics of a task that starts. They are on the page as long as somebody holds them.
     #[must_use]
-    pub fn task(&self, id: TaskId, about: About) -> Arc<SinkTaskMetrics> {
+    pub fn task(&self, id: TaskId, about: About) -> Arc<TaskMetrics> {
         let startups = self.shared.task_startups.clone();
         let Shared { windows, stalled_after, .. } = *self.shared;
-        let metrics = Arc::new(SinkTaskMetrics::new(id.clone(), about, windows, stalled_after, startups));
+        let metrics = Arc::new(TaskMetrics::new(id.clone(), about, windows, stalled_after, startups));
         let mut tasks = lock(&self.shared.tasks);
         tasks.retain(|_, task| task.strong_count() > 0);
         tasks.insert(id, Arc::downgrade(&metrics));
@@ -92,7 +92,7 @@ impl Metrics {
 
     /// The metrics of a task that runs here or failed here.
     #[must_use]
-    pub fn find(&self, id: &TaskId) -> Option<Arc<SinkTaskMetrics>> {
+    pub fn find(&self, id: &TaskId) -> Option<Arc<TaskMetrics>> {
         lock(&self.shared.tasks).get(id)?.upgrade()
     }
 

@@ -91,6 +91,12 @@ impl Clients {
         Self { common: worker.clients.common.clone(), memory, group: worker.group_id.clone() }
     }
 
+    /// The same with a connector's settings: where its offsets are kept in a topic of its own.
+    #[must_use]
+    pub fn of_connector(&self, settings: Props) -> Self {
+        Self { common: settings, ..self.clone() }
+    }
+
     /// Whether the internal topics are this worker's alone: then it is no member of a group, either.
     #[must_use]
     pub fn is_standalone(&self) -> bool {

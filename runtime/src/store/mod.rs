@@ -8,9 +8,11 @@ pub mod event;
 pub mod config;
 pub mod status;
 pub mod offsets;
+pub mod offset_store;
 pub mod assignment;
 pub mod leader_log;
 
 pub use leader_log::LeaderLog;
 pub use log::{Clients, Log, Position, Read, Reader};
-pub use topic::{TopicSpec, assignment_topic, internal_topics};
+pub use offset_store::{OffsetStore, OffsetTopic};
+pub use topic::{TopicSpec, assignment_topic, internal_topics, own_offset_topic};

@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+pub use penstock_api::SourceMap;
+use serde_json::Value;
 
 use super::event::Record;
 use super::json;
-
-/// A source's partition or offset: a map of primitives that only the connector understands.
-pub type SourceMap = Map<String, Value>;
 
 /// The newest offset of each source partition.
 #[derive(Clone, Debug, Default)]
@@ -81,8 +79,9 @@ impl SourceOffsets {
     }
 }
 
-/// JSON with sorted keys.
-fn canonical(map: &SourceMap) -> String {
+/// JSON with sorted keys: equal maps have it in common however they were written.
+#[must_use]
+pub fn canonical(map: &SourceMap) -> String {
     let sorted: BTreeMap<_, _> = map.iter().map(|(key, value)| (key, value.to_string())).collect();
     format!("{sorted:?}")
 }

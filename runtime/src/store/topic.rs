@@ -42,6 +42,17 @@ pub fn internal_topics(worker: &WorkerConfig) -> [TopicSpec; 3] {
     ]
 }
 
+/// The topic that a connector has for its offsets: like the worker's but for its name.
+#[must_use]
+pub fn own_offset_topic(worker: &WorkerConfig, name: &str) -> TopicSpec {
+    TopicSpec {
+        topic: InternalTopic { name: name.to_owned(), ..worker.offset_topic.clone() },
+        property: "offsets.storage.topic",
+        holds: "source connector offsets",
+        single_partition: false,
+    }
+}
+
 /// Our own topic beside Connect's: who runs what in a cluster of workers.
 #[must_use]
 pub fn assignment_topic(worker: &WorkerConfig) -> TopicSpec {

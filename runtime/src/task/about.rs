@@ -5,7 +5,7 @@ use penstock_api::{Props, TaskId};
 use crate::config::{ConnectorConfig, PluginUse};
 use crate::metrics::{About, Class};
 
-/// The classes and versions of a sink task's parts. `props` are the task's own.
+/// The classes and versions of a task's parts. `props` are the task's own.
 #[must_use]
 pub fn about(id: &TaskId, connector: &ConnectorConfig, props: &Props) -> About {
     let plugin = &connector.plugin;
@@ -21,6 +21,11 @@ pub fn about(id: &TaskId, connector: &ConnectorConfig, props: &Props) -> About {
         predicates: connector.predicates.iter().map(|step| (step.alias.to_string(), class(&step.used))).collect(),
         client_id: connector.consumer.get("client.id").cloned().unwrap_or_else(|| client_id(id)),
     }
+}
+
+/// The name of a source task's producer, as Java's workers make it.
+pub(super) fn producer_client_id(id: &TaskId) -> String {
+    format!("connector-producer-{id}")
 }
 
 /// The name of a task's consumer, as Java's workers make it.

@@ -15,7 +15,7 @@ use crate::kafka::admin::{Admin, NewTopic};
 use crate::kafka::consumer::Notes;
 use crate::kafka::producer::{Ack, Outgoing, Producer};
 use crate::kafka::settings;
-use crate::metrics::SinkTaskMetrics;
+use crate::metrics::TaskMetrics;
 
 /// Letters under way at most; then sending waits for the oldest.
 const UNACKNOWLEDGED_MAX: usize = 10_000;
@@ -31,7 +31,7 @@ pub struct DeadLetterSender {
     has_news: bool,
     /// The broker takes notes of the length that we write.
     takes_notes: bool,
-    metrics: Arc<SinkTaskMetrics>,
+    metrics: Arc<TaskMetrics>,
 }
 
 impl DeadLetterSender {
@@ -39,7 +39,7 @@ impl DeadLetterSender {
     ///
     /// # Errors
     /// What keeps the topic from being created, naming the key.
-    pub async fn start(config: &ConnectorConfig, task: &TaskId, metrics: Arc<SinkTaskMetrics>) -> Result<Option<Self>> {
+    pub async fn start(config: &ConnectorConfig, task: &TaskId, metrics: Arc<TaskMetrics>) -> Result<Option<Self>> {
         let Some(to) = &config.errors.dead_letters else { return Ok(None) };
         let who = format!("dead letters of task {task}");
         let topic = NewTopic {
@@ -77,6 +77,17 @@ impl DeadLetterSender {
     /// # Errors
     /// `Fatal` when Kafka refuses this letter or one before it: going on would lose it.
     pub async fn send(&mut self, raw: &RawRecord, letter: DeadLetter) -> Result<()> {
+        self.post(letter).await?;
+        self.written.insert(TopicPartition { topic: raw.topic.clone(), partition: raw.partition }, raw.offset);
+        self.has_news = true;
+        Ok(())
+    }
+
+    /// The same for the record of a source, of which nothing is remembered: read again, it gets another letter.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send).
+    pub async fn post(&mut self, letter: DeadLetter) -> Result<()> {
         while self.unacknowledged.len() >= UNACKNOWLEDGED_MAX {
             self.await_oldest().await?;
         }
@@ -91,8 +102,6 @@ impl DeadLetterSender {
         let sent = self.producer.send(&record).await;
         self.metrics.dead_letters.add(1);
         self.unacknowledged.push_back(sent.map_err(|e| self.refused(e))?);
-        self.written.insert(TopicPartition { topic: raw.topic.clone(), partition: raw.partition }, raw.offset);
-        self.has_news = true;
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{ErrorPolicy, Tolerance};
-use crate::metrics::SinkTaskMetrics;
+use crate::metrics::TaskMetrics;
 
 /// The wait before the first retry; it doubles from there to `errors.retry.delay.max.ms` (KIP-298).
 const RETRY_DELAY_MIN: Duration = Duration::from_millis(300);
@@ -28,17 +28,53 @@ pub struct DeadLetter {
     pub headers: Vec<RawHeader>,
 }
 
+/// A record that failed, as messages and dead letters show it.
+#[derive(Clone, Copy)]
+pub enum Culprit<'r> {
+    /// A sink's.
+    Consumed(&'r RawRecord),
+    /// A source's.
+    Polled(&'r PolledRecord),
+}
+
+/// A record of a source that failed, in bytes.
+pub struct PolledRecord {
+    /// Where it was to go; its partition and offset are -1 as far as they are not known.
+    pub raw: RawRecord,
+    /// Source partition and offset, in JSON.
+    pub position: Option<(String, String)>,
+}
+
+impl<'r> Culprit<'r> {
+    fn raw(self) -> &'r RawRecord {
+        match self {
+            Culprit::Consumed(raw) => raw,
+            Culprit::Polled(polled) => &polled.raw,
+        }
+    }
+
+    fn place(self) -> String {
+        match self {
+            Culprit::Consumed(raw) => format!("the record at {}-{} offset {}", raw.topic, raw.partition, raw.offset),
+            Culprit::Polled(PolledRecord { raw, position: Some((partition, offset)) }) => {
+                format!("the record for topic {} read at offset {offset} of source partition {partition}", raw.topic)
+            }
+            Culprit::Polled(PolledRecord { raw, position: None }) => format!("a record for topic {}", raw.topic),
+        }
+    }
+}
+
 /// Decides on failures of one task.
 pub struct ErrorHandler {
     task: TaskId,
     policy: ErrorPolicy,
-    metrics: Arc<SinkTaskMetrics>,
+    metrics: Arc<TaskMetrics>,
 }
 
 impl ErrorHandler {
     /// A handler under that policy.
     #[must_use]
-    pub fn new(task: TaskId, policy: ErrorPolicy, metrics: Arc<SinkTaskMetrics>) -> Self {
+    pub fn new(task: TaskId, policy: ErrorPolicy, metrics: Arc<TaskMetrics>) -> Self {
         Self { task, policy, metrics }
     }
 
@@ -62,16 +98,16 @@ impl ErrorHandler {
     ///
     /// # Errors
     /// `Fatal` when `errors.tolerance` does not allow it. The dead letter is to be sent even then, as in Java.
-    pub fn give_up(&self, raw: &RawRecord, failure: &Failure) -> (Option<DeadLetter>, Result<(), Error>) {
+    pub fn give_up(&self, culprit: Culprit<'_>, failure: &Failure) -> (Option<DeadLetter>, Result<(), Error>) {
         self.metrics.record_failed();
         if self.policy.log {
-            self.log(raw, failure);
+            self.log(culprit, failure);
         }
         if !is_of_the_record(failure) {
-            return (None, Err(Error::fatal(self.not_of_the_record(raw, failure))));
+            return (None, Err(Error::fatal(self.not_of_the_record(culprit, failure))));
         }
         let letters = self.policy.dead_letters.as_ref();
-        let letter = letters.map(|to| self.dead_letter(raw, failure, to.context_headers));
+        let letter = letters.map(|to| self.dead_letter(culprit, failure, to.context_headers));
         let outcome = match self.policy.tolerance {
             Tolerance::All => {
                 self.metrics.skipped.add(1);
@@ -80,14 +116,17 @@ impl ErrorHandler {
             Tolerance::None => Err(Error::fatal(format!(
                 "Tolerance exceeded in error handler: {}. To go on past such records set errors.tolerance=all, and \
                  errors.deadletterqueue.topic.name to keep them",
-                said(raw, failure)
+                said(culprit, failure)
             ))),
         };
         (letter, outcome)
     }
 
-    fn not_of_the_record(&self, raw: &RawRecord, failure: &Failure) -> String {
+    fn not_of_the_record(&self, culprit: Culprit<'_>, failure: &Failure) -> String {
         let waited = match self.policy.retry_timeout {
+            _ if failure.stage == Stage::KafkaProduce => {
+                "Mend this, and restart the task: what Kafka has not acknowledged is read again".into()
+            }
             Some(timeout) if failure.error.kind() == ErrorKind::Retriable => {
                 format!(
                     "errors.retry.timeout ({} ms) is over: raise it to wait longer (-1 waits for ever), and restart the task",
@@ -96,10 +135,10 @@ impl ErrorHandler {
             }
             _ => "Mend this, and restart the task".into(),
         };
-        format!("{}. No record is skipped for this, whatever errors.tolerance says. {waited}", said(raw, failure))
+        format!("{}. No record is skipped for this, whatever errors.tolerance says. {waited}", said(culprit, failure))
     }
 
-    fn log(&self, raw: &RawRecord, failure: &Failure) {
+    fn log(&self, culprit: Culprit<'_>, failure: &Failure) {
         self.metrics.logged.add(1);
         let mut message = format!(
             "Error encountered in task {}. Executing stage '{}' with class '{}'",
@@ -108,28 +147,39 @@ impl ErrorHandler {
             failure.class
         );
         if self.policy.log_messages {
-            message.push_str(&consumed_record(raw));
+            message.push_str(&shown_record(culprit));
         }
         tracing::error!(error = %format!("{:#}", failure.error), "{message}.");
     }
 
-    fn dead_letter(&self, raw: &RawRecord, failure: &Failure, context_headers: bool) -> DeadLetter {
+    fn dead_letter(&self, culprit: Culprit<'_>, failure: &Failure, context_headers: bool) -> DeadLetter {
+        let raw = culprit.raw();
         let mut headers: Vec<RawHeader> = raw.headers.as_deref().unwrap_or_default().to_vec();
         if context_headers {
-            headers.extend(self.context_headers(raw, failure));
+            headers.extend(self.context_headers(culprit, failure));
         }
         DeadLetter { key: raw.key.clone(), value: raw.value.clone(), timestamp: raw.timestamp, headers }
     }
 
-    fn context_headers(&self, raw: &RawRecord, failure: &Failure) -> Vec<RawHeader> {
+    fn context_headers(&self, culprit: Culprit<'_>, failure: &Failure) -> Vec<RawHeader> {
         let header = |name: &str, value: String| RawHeader {
             key: format!("__connect.errors.{name}").into(),
             value: Some(Bytes::from(value)),
         };
-        vec![
-            header("topic", raw.topic.to_string()),
-            header("partition", raw.partition.to_string()),
-            header("offset", raw.offset.to_string()),
+        let mut headers = vec![header("topic", culprit.raw().topic.to_string())];
+        match culprit {
+            Culprit::Consumed(raw) => {
+                headers.push(header("partition", raw.partition.to_string()));
+                headers.push(header("offset", raw.offset.to_string()));
+            }
+            Culprit::Polled(polled) => {
+                if let Some((partition, offset)) = &polled.position {
+                    headers.push(header("source.partition", partition.clone()));
+                    headers.push(header("source.offset", offset.clone()));
+                }
+            }
+        }
+        headers.extend([
             header("connector.name", self.task.connector.to_string()),
             header("task.id", self.task.task.to_string()),
             header("stage", failure.stage.name().to_owned()),
@@ -137,21 +187,23 @@ impl ErrorHandler {
             header("exception.class.name", failure.error.java_class().to_owned()),
             header("exception.message", failure.error.message().to_owned()),
             header("exception.stacktrace", trace(&failure.error)),
-        ]
+        ]);
+        headers
     }
 }
 
-/// Whether the fault lies in the record. A converter's other failures (something it needs is away, or refuses us) would meet any
+/// Whether the fault lies in the record. A converter's other failures, and the broker's (something it needs is away, or refuses us) would meet any
 /// record, and skipping them would skip a whole topic.
 fn is_of_the_record(failure: &Failure) -> bool {
-    let is_converter = matches!(failure.stage, Stage::KeyConverter | Stage::ValueConverter | Stage::HeaderConverter);
-    !is_converter || failure.error.kind() == ErrorKind::Data
+    let is_shared =
+        matches!(failure.stage, Stage::KeyConverter | Stage::ValueConverter | Stage::HeaderConverter | Stage::KafkaProduce);
+    !is_shared || failure.error.kind() == ErrorKind::Data
 }
 
 /// Which step failed, for which record, and why.
-fn said(raw: &RawRecord, failure: &Failure) -> String {
+fn said(culprit: Culprit<'_>, failure: &Failure) -> String {
     let (class, stage, error) = (&failure.class, failure.stage.name(), &failure.error);
-    format!("{class} at {stage} failed for the record at {}-{} offset {}: {error:#}", raw.topic, raw.partition, raw.offset)
+    format!("{class} at {stage} failed for {}: {error:#}", culprit.place())
 }
 
 /// An error as a Java user reads a stack trace: the class and message, then each cause.
@@ -165,6 +217,28 @@ pub fn trace(error: &Error) -> String {
     }
     text.push('\n');
     text
+}
+
+fn shown_record(culprit: Culprit<'_>) -> String {
+    match culprit {
+        Culprit::Consumed(raw) => consumed_record(raw),
+        Culprit::Polled(polled) => polled_record(polled),
+    }
+}
+
+fn polled_record(polled: &PolledRecord) -> String {
+    let raw = &polled.raw;
+    let (partition, offset) =
+        polled.position.as_ref().map_or(("null", "null"), |(partition, offset)| (partition.as_str(), offset.as_str()));
+    format!(
+        ", where source record is = SourceRecord{{sourcePartition={partition}, sourceOffset={offset}}} ConnectRecord{{topic='{}', \
+         kafkaPartition={}, key={}, value={}, timestamp={}}}",
+        raw.topic,
+        Some(raw.partition).filter(|p| *p >= 0).map_or_else(|| "null".to_owned(), |p| p.to_string()),
+        shown(raw.key.as_ref()),
+        shown(raw.value.as_ref()),
+        raw.timestamp.map_or_else(|| "null".to_owned(), |t| t.to_string()),
+    )
 }
 
 fn consumed_record(raw: &RawRecord) -> String {
@@ -257,7 +331,7 @@ mod tests {
 
     #[test]
     fn a_dead_letter_says_where_it_came_from_and_why() {
-        let (letter, outcome) = handler(Tolerance::All, None).give_up(&raw(), &failure());
+        let (letter, outcome) = handler(Tolerance::All, None).give_up(Culprit::Consumed(&raw()), &failure());
         outcome.unwrap();
         let letter = letter.unwrap();
         let header = |name: &str| {
@@ -275,7 +349,7 @@ mod tests {
 
     #[test]
     fn without_tolerance_the_task_fails_and_the_dead_letter_goes_out_all_the_same() {
-        let (letter, outcome) = handler(Tolerance::None, None).give_up(&raw(), &failure());
+        let (letter, outcome) = handler(Tolerance::None, None).give_up(Culprit::Consumed(&raw()), &failure());
         let error = outcome.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Fatal);
         assert!(error.message().contains("orders-3 offset 42"), "{error}");
@@ -291,13 +365,13 @@ mod tests {
         for (error, advice) in
             [(Error::retriable("registry is down"), "errors.retry.timeout (5000 ms)"), (Error::config("401"), "Mend this")]
         {
-            let (letter, outcome) = tolerant.give_up(&raw(), &with(error));
+            let (letter, outcome) = tolerant.give_up(Culprit::Consumed(&raw()), &with(error));
             let error = outcome.unwrap_err();
             assert!(letter.is_none());
             assert_eq!(error.kind(), ErrorKind::Fatal);
             assert!(error.message().contains(advice) && error.message().contains("orders-3 offset 42"), "{error}");
         }
         let put = Failure { stage: Stage::TaskPut, ..with(Error::retriable("told to")) };
-        assert!(tolerant.give_up(&raw(), &put).1.is_ok());
+        assert!(tolerant.give_up(Culprit::Consumed(&raw()), &put).1.is_ok());
     }
 }

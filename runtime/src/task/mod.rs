@@ -15,7 +15,12 @@ pub mod unit;
 mod about;
 mod topics;
 pub mod sink;
+mod in_flight;
+mod topic_creation;
+mod outbound;
+pub mod source;
 
 pub use about::about;
 pub use sink::start as start_sink;
+pub use source::start as start_source;
 pub use unit::{Event, TaskEvent, TaskHandle, TaskSpec, Wanted};

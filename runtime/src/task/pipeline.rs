@@ -1,17 +1,17 @@
 //! Convert and transform a batch into verdicts. Failures are noted, never decided upon.
 
 use penstock_api::batch::{Failure, Stage};
-use penstock_api::record::Header;
+use penstock_api::record::{Header, RawHeader};
 use penstock_api::transform::TransformContext;
 use penstock_api::{
-    Batch, Constructor, Converter, Error, HeaderConverter, Headers, Part, Predicate, RawRecord, Record, Result, Row, TaskId,
-    Transform, Verdict,
+    Batch, Bytes, Constructor, Converter, Error, HeaderConverter, Headers, Part, Predicate, RawRecord, Record, Result, Row,
+    TaskId, Transform, Verdict,
 };
 use std::sync::Arc;
 
 use crate::config::{ConnectorConfig, PluginUse};
 
-/// The converters, predicates and transforms of one sink task.
+/// The converters, predicates and transforms of one task.
 pub struct Pipeline {
     key: Box<dyn Converter>,
     value: Box<dyn Converter>,
@@ -155,6 +155,27 @@ impl Pipeline {
         Ok(())
     }
 
+    /// Writes the records of a source that are kept: for each such row, in order, its wire bytes. A row that cannot be written fails.
+    pub async fn write(&mut self, batch: &mut Batch) -> Vec<Wire> {
+        let kept: Vec<&Record> = batch.rows().iter().filter(|row| is_kept(row)).map(|row| &row.record).collect();
+        // As in Java headers come first, so that theirs is the failure that counts.
+        let headers: Vec<Result<Vec<RawHeader>>> = kept.iter().map(|record| write_headers(&mut *self.header, record)).collect();
+        let keys = self.key.from_connect(&kept, Part::Key).await;
+        let values = self.value.from_connect(&kept, Part::Value).await;
+        let classes = &self.classes;
+        let mut written = Vec::with_capacity(kept.len());
+        let rows = batch.rows_mut().iter_mut().filter(|row| is_kept(row));
+        for (row, ((headers, key), value)) in rows.zip(headers.into_iter().zip(keys).zip(values)) {
+            match (headers, key, value) {
+                (Ok(headers), Ok(key), Ok(value)) => written.push(Wire { key, value, headers }),
+                (Err(error), ..) => row.fail(Stage::HeaderConverter, &classes.header, error),
+                (_, Err(error), _) => row.fail(Stage::KeyConverter, &classes.key, error),
+                (.., Err(error)) => row.fail(Stage::ValueConverter, &classes.value, error),
+            }
+        }
+        written
+    }
+
     /// Stops all instances.
     pub async fn stop(&mut self) {
         for step in &mut self.steps {
@@ -164,6 +185,25 @@ impl Pipeline {
             predicate.stop().await;
         }
     }
+}
+
+/// A record as Kafka keeps it.
+pub struct Wire {
+    pub key: Option<Bytes>,
+    pub value: Option<Bytes>,
+    pub headers: Vec<RawHeader>,
+}
+
+fn is_kept(row: &Row) -> bool {
+    matches!(row.verdict, Verdict::Keep)
+}
+
+fn write_headers(converter: &mut dyn HeaderConverter, record: &Record) -> Result<Vec<RawHeader>> {
+    let write = |header: &Header| {
+        let value = converter.from_connect(&record.topic, &header.key, &header.value)?;
+        Ok(RawHeader { key: header.key.clone(), value })
+    };
+    record.headers.iter().map(write).collect()
 }
 
 fn context_of(task: &TaskId, alias: &Arc<str>, used: &PluginUse) -> TransformContext {

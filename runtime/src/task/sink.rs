@@ -11,13 +11,13 @@ use tokio::sync::{mpsc, watch};
 
 use super::about::client_id;
 use super::dead_letters::DeadLetterSender;
-use super::errors::{ErrorHandler, put_failure};
+use super::errors::{Culprit, ErrorHandler, put_failure};
 use super::pipeline::Pipeline;
 use super::topics::TopicsUsed;
 use super::unit::{self, Event, Reporter, TaskEvent, TaskHandle, TaskSpec, Wanted};
 use crate::kafka::consumer::{Consumer, Departure, Polled};
 use crate::kafka::settings;
-use crate::metrics::{ActiveRecords, CommitOutcome, Doing, SinkTaskMetrics, Stage};
+use crate::metrics::{ActiveRecords, CommitOutcome, Doing, Stage, TaskMetrics};
 
 /// How long a batch waits that the connector refused for now, unless the connector says so itself.
 const PUT_RETRY_DEFAULT: Duration = Duration::from_secs(1);
@@ -53,7 +53,7 @@ struct SinkLoop {
     dead_letters: Option<DeadLetterSender>,
     task: Box<dyn SinkTask>,
     context: SinkContext,
-    metrics: Arc<SinkTaskMetrics>,
+    metrics: Arc<TaskMetrics>,
     wanted: watch::Receiver<Wanted>,
     reporter: Reporter,
     topics_used: TopicsUsed,
@@ -293,7 +293,7 @@ impl SinkLoop {
     /// Gives a record up: dead letter, log, or the end of the task. The dead letter of a record that ends the task is
     /// acknowledged before the task fails.
     async fn give_up(&mut self, raw: &RawRecord, failure: &penstock_api::Failure) -> Result<()> {
-        let (letter, outcome) = self.errors.give_up(raw, failure);
+        let (letter, outcome) = self.errors.give_up(Culprit::Consumed(raw), failure);
         // Of a partition that has left, the record is somebody else's to settle.
         let is_ours = self.open.iter().any(|p| p.partition == raw.partition && p.topic == raw.topic);
         if let (Some(sender), Some(letter)) = (&mut self.dead_letters, letter)

@@ -1,4 +1,4 @@
-//! Which topics a sink task uses, as Connect counts: those whose records its converters could read.
+//! Which topics a task uses, as Connect counts: those whose records a sink's converters could read, and those that have a source's.
 
 use penstock_api::batch::Stage;
 use penstock_api::{Batch, RawRecord, Verdict};
@@ -26,12 +26,20 @@ impl TopicsUsed {
                 continue;
             }
             last = Some(topic);
-            if self.told.get(topic).is_none_or(|told| now.duration_since(*told) >= TELL_AGAIN) {
-                self.told.insert(topic.clone(), now);
+            if self.is_news(topic, now) {
                 news.push(topic.clone());
             }
         }
         news
+    }
+
+    /// Whether a topic that is used is to be told of now.
+    pub(super) fn is_news(&mut self, topic: &Arc<str>, now: Instant) -> bool {
+        let is_news = self.told.get(topic).is_none_or(|told| now.duration_since(*told) >= TELL_AGAIN);
+        if is_news {
+            self.told.insert(topic.clone(), now);
+        }
+        is_news
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tracing::Instrument;
 
 use crate::config::ConnectorConfig;
-use crate::metrics::{SinkTaskMetrics, TaskState};
+use crate::metrics::{TaskMetrics, TaskState};
 
 /// Everything a task needs to run.
 #[derive(Clone)]
@@ -26,7 +26,7 @@ pub struct TaskSpec {
     pub commit_interval: Duration,
     /// `offset.flush.timeout.ms`.
     pub commit_timeout: Duration,
-    pub metrics: Arc<SinkTaskMetrics>,
+    pub metrics: Arc<TaskMetrics>,
     /// `task.shutdown.graceful.timeout.ms`: a task that was asked to stop is dropped after it.
     pub stop_timeout: Duration,
     /// `topic.tracking.enable`: tell of the topics that are used.
@@ -42,6 +42,8 @@ pub enum Event {
     TopicUsed {
         topic: Arc<str>,
     },
+    /// Its connector is to plan its tasks anew.
+    Reconfigure,
     /// It will not go on; the trace names what to do.
     Failed {
         trace: String,
@@ -80,7 +82,7 @@ impl Wanted {
 pub struct TaskHandle {
     pub id: TaskId,
     pub revision: i64,
-    pub metrics: Arc<SinkTaskMetrics>,
+    pub metrics: Arc<TaskMetrics>,
     wanted: watch::Sender<Wanted>,
     supervisor: JoinHandle<()>,
 }
@@ -197,7 +199,7 @@ impl Drop for AbortOnDrop {
 pub(super) struct Reporter {
     id: TaskId,
     revision: i64,
-    metrics: Arc<SinkTaskMetrics>,
+    metrics: Arc<TaskMetrics>,
     events: mpsc::UnboundedSender<TaskEvent>,
 }
 
@@ -208,7 +210,7 @@ impl Reporter {
             Event::Running => self.metrics.became(TaskState::Running),
             Event::Paused => self.metrics.became(TaskState::Paused),
             Event::Failed { .. } => self.metrics.became(TaskState::Failed),
-            Event::TopicUsed { .. } | Event::Stopped => {}
+            Event::TopicUsed { .. } | Event::Reconfigure | Event::Stopped => {}
         }
         let _gone = self.events.send(TaskEvent { id: self.id.clone(), revision: self.revision, event });
     }

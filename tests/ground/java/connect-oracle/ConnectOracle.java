@@ -5,6 +5,7 @@ import org.apache.kafka.common.MetricNameTemplate;
 import org.apache.kafka.common.config.ConfigDef;
 import org.apache.kafka.connect.runtime.ConnectMetricsRegistry;
 import org.apache.kafka.connect.runtime.SinkConnectorConfig;
+import org.apache.kafka.connect.runtime.SourceConnectorConfig;
 import org.apache.kafka.connect.runtime.distributed.Crypto;
 import org.apache.kafka.connect.runtime.distributed.DistributedConfig;
 import org.apache.kafka.connect.runtime.standalone.StandaloneConfig;
@@ -15,6 +16,7 @@ import org.apache.kafka.connect.runtime.standalone.StandaloneConfig;
  *   distributed key, type, default (`null` when there is none, `REQUIRED` when one must be given)
  *   standalone  the same for standalone workers
  *   sink        the same for sink connectors of any class
+ *   source      the same for source connectors of any class
  */
 public class ConnectOracle {
     public static void main(String[] args) throws Exception {
@@ -24,6 +26,7 @@ public class ConnectOracle {
         keys("distributed", distributed());
         keys("standalone", standalone());
         keys("sink", SinkConnectorConfig.configDef());
+        keys("source", SourceConnectorConfig.configDef());
     }
 
     /** Both definitions are private. */
