@@ -129,7 +129,9 @@ async fn every_metric_of_the_table_is_served_and_says_what_happened() -> Result<
     let (file, source) = (tempfile::NamedTempFile::new()?, unique("measured-source"));
     std::fs::write(file.path(), "a\nb\nc\n")?;
     let mut of_source = config([("connector.class", "FileStreamSource")]);
-    of_source.insert("topic".into(), unique("measured-lines"));
+    let lines = unique("measured-lines");
+    kafka.create_topic(&lines, 1).await?;
+    of_source.insert("topic".into(), lines);
     of_source.insert("file".into(), file.path().display().to_string());
     connect.create(&source, &of_source).await?;
     wait_until("the source's records to be counted", LIMIT, async || {
