@@ -16,6 +16,7 @@ mod source;
 mod kafka;
 mod openapi;
 mod plugins;
+mod records;
 mod rest;
 mod restarts;
 mod standalone;

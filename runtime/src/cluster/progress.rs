@@ -52,7 +52,7 @@ impl Progress {
 
     /// Tells all workers of a logger's level; answers the offset of the record.
     pub(super) async fn write_logger_level(&self, namespace: &str, level: &str) -> Result<i64> {
-        let event = Event::LoggerLevel { namespace: namespace.to_owned(), level: level.to_uppercase() };
+        let event = Event::LoggerLevel { namespace: namespace.to_owned(), level: level.to_owned() };
         let write = async { self.clients.log()?.append(&self.config_topic, vec![event.record()]).await };
         let written =
             write.await.map_err(|error| HerderError::Internal(format!("Failed to write logger level to Kafka: {error:#}")))?;
