@@ -3,6 +3,8 @@
 mod connectors;
 mod foreign;
 mod guarded;
+mod held;
+mod inside;
 mod matrix;
 mod names;
 mod offsets;

@@ -435,9 +435,12 @@ async fn a_broker_that_is_down_is_waited_for_at_the_start_and_in_the_middle() ->
         error.to_string().starts_with("Request timed out. The worker is currently writing a config for connector b"),
         "{error}"
     );
-    ensure!(hasty.health().await.is_ok(), "the loop goes round");
     ensure!(hasty.connectors().await? == ["a"], "what is known can be read");
+    let unwell = async || Ok(hasty.health().await.is_err());
+    wait_until("the worker to find that it is in no group", SOON, unwell).await?;
+    ensure!(herder.stage().starts_with("The worker is currently ensuring membership in the cluster"), "{}", herder.stage());
     kafka.restart().await?;
+    wait_until("the worker to be in its group again", SOON, async || Ok(hasty.health().await.is_ok())).await?;
     herder.put_config("c", sink("c", "1"), true, None).await?;
     wait_shown(&herder, "c", "RUNNING: RUNNING").await?;
     herding.stop().await?;

@@ -14,7 +14,7 @@ use super::leadership::{Leadership, Standing};
 use super::member::{Member, Role};
 use super::progress::Progress;
 use super::share::Placement;
-use super::stage::Stages;
+use super::stage::{StageGuard, Stages};
 use super::units::UnitEvent;
 use super::writer::{ConfigTopic, Write, Writer};
 use crate::store::assignment::{Entry, Note};
@@ -126,6 +126,7 @@ impl EventLoop {
             leadership,
             waits_for_relief: self.setup.rebalance_delay.is_zero(),
             grace: self.setup.shutdown_timeout,
+            outside: None,
             stages: self.stages,
             statuses: self.statuses,
             config_topic,
@@ -175,6 +176,8 @@ struct Started {
     /// Whether others take over at once when this worker leaves.
     waits_for_relief: bool,
     grace: Duration,
+    /// While this worker is not in the group.
+    outside: Option<StageGuard>,
     stages: Stages,
     statuses: StatusStore,
     config_topic: Arc<str>,
@@ -221,6 +224,7 @@ impl Started {
             Some(request) = self.asked.recv() => self.herd.asked(request, &self.stages),
             Ok(()) = self.role.changed() => {
                 let role = self.role.borrow_and_update().clone();
+                self.outside = self.stages.enter_if(role.seat().is_none(), "ensuring membership in the cluster");
                 self.herd.role(role)?;
             }
             () = self.leadership.changed(leads) => {}

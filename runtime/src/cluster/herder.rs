@@ -255,9 +255,16 @@ impl Herder {
         observed::page(&self.shared)
     }
 
-    /// Answers when the loop has gone round once.
+    /// Answers when the loop has gone round once, and this worker is in the group and knows who leads: until then it runs nothing and
+    /// takes nothing.
     pub async fn health(&self) -> Result<()> {
-        self.ask(Request::Health).await
+        self.in_time(async {
+            self.ask(Request::Health).await?;
+            let mut standing = self.shared.standing.clone();
+            let known = standing.wait_for(|standing| *standing != Standing::Unknown).await;
+            known.map(drop).map_err(|_| closing())
+        })
+        .await
     }
 
     /// The names of all connectors, sorted.
