@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use penstock_tests::{Connect, JavaConnect, Kafka, Worker, eventually, java, unique, wait_until};
+use penstock_tests::{Connect, JavaConnect, Kafka, Message, Worker, eventually, java, unique, wait_until};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -252,5 +252,144 @@ async fn a_paused_mock_connector_does_not_fail() -> Result<()> {
         side.wait_states(connector, &["FAILED", "RUNNING"]).await?;
         side.delete(connector).await?;
     }
+    Ok(())
+}
+
+/// Waits until Kafka holds so many records of a topic.
+async fn wait_records(kafka: &Kafka, topic: &str, count: usize) -> Result<()> {
+    wait_until(&format!("{count} records of {topic}"), LIMIT, async || {
+        let found: i64 = kafka.end_offsets(topic).await?.values().sum();
+        ensure!(found >= count as i64, "there are {found}");
+        Ok(true)
+    })
+    .await
+}
+
+fn text(bytes: Option<&Vec<u8>>) -> String {
+    bytes.map_or_else(|| "null".to_owned(), |bytes| String::from_utf8_lossy(bytes).into_owned())
+}
+
+async fn stop(side: &Side<'_>, connector: &str) -> Result<Value> {
+    let name = side.name(connector);
+    side.connect.put(&format!("/connectors/{name}/stop"), &Value::Null).await?.ok()?;
+    side.wait_states(connector, &["STOPPED"]).await?;
+    side.connect.get(&format!("/connectors/{name}/offsets")).await?.ok()
+}
+
+/// Each number once, in order, also over a stop; said when it is sent, and when Kafka has it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verifiable_source_counts_as_javas_does() -> Result<()> {
+    let (kafka, pair) = (Kafka::shared().await?, Pair::get().await?);
+    let (mut first, mut statuses) = (Vec::new(), Vec::new());
+    for side in pair.sides() {
+        let topic = unique("verifiable-source");
+        let connector = topic.as_str();
+        kafka.create_topic(&topic, 1).await?;
+        let class = format!("{TOOLS}.VerifiableSourceConnector");
+        side.create(connector, &json!({"connector.class": class, "topic": topic, "throughput": "200", "tasks.max": "1"})).await?;
+        wait_records(kafka, &topic, 50).await?;
+        statuses.push(side.status(connector).await?);
+        let offsets = stop(&side, connector).await?;
+        let sent = kafka.read(&topic).await?;
+        ensure!(offsets == json!({"offsets": [{"partition": {"id": 0}, "offset": {"seqno": sent.len() - 1}}]}), "{offsets}");
+        let resumed = side.connect.put(&format!("/connectors/{}/resume", side.name(connector)), &Value::Null).await?;
+        resumed.ok()?;
+        wait_records(kafka, &topic, sent.len() + 50).await?;
+        stop(&side, connector).await?;
+        let all = kafka.read(&topic).await?;
+        let numbers: Vec<_> = all.iter().map(|message| text(message.value.as_ref())).collect();
+        ensure!(numbers == (0..all.len()).map(|n| n.to_string()).collect::<Vec<_>>(), "{}: {numbers:?}", side.label);
+        let (committed, said): (Vec<_>, Vec<_>) =
+            side.lines(connector).into_iter().partition(|line| line.contains("\"committed\":true"));
+        ensure!(committed.len() == all.len() && said.len() >= all.len(), "{}: {committed:#?}\n{said:#?}", side.label);
+        let neutral = |line: &String| line.replace(&topic, "TOPIC");
+        let records =
+            all.iter().take(50).map(|m| (text(m.key.as_ref()), text(m.value.as_ref()), m.headers.clone())).collect::<Vec<_>>();
+        let lines = |lines: &[String]| lines.iter().take(50).map(neutral).collect::<Vec<_>>();
+        first.push((records, lines(&said), lines(&committed)));
+        side.delete(connector).await?;
+    }
+    ensure!(first[0] == first[1], "Java {:#?}\nours {:#?}", first[0], first[1]);
+    ensure!(statuses[0] == statuses[1], "{statuses:#?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn complete_values_of_a_verifiable_source_are_javas() -> Result<()> {
+    let (kafka, pair) = (Kafka::shared().await?, Pair::get().await?);
+    let mut found = Vec::new();
+    for side in pair.sides() {
+        let topic = unique("verifiable-complete");
+        kafka.create_topic(&topic, 1).await?;
+        let config = json!({"connector.class": format!("{TOOLS}.VerifiableSourceConnector"), "topic": topic, "throughput": "100",
+            "complete.record.data": "true", "value.converter": "org.apache.kafka.connect.json.JsonConverter"});
+        side.create(&topic, &config).await?;
+        wait_records(kafka, &topic, 3).await?;
+        // The end of a topic is not found while it grows.
+        stop(&side, &topic).await?;
+        let messages = kafka.read(&topic).await?;
+        let values = messages.iter().take(3).map(|message| text(message.value.as_ref()));
+        found.push(
+            values
+                .map(|value| without_time(&value.replace(&side.name(&topic), "NAME").replace(&topic, "TOPIC")))
+                .collect::<Vec<_>>(),
+        );
+        side.delete(&topic).await?;
+    }
+    ensure!(found[0] == found[1], "Java {:#?}\nours {:#?}", found[0], found[1]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mock_sources_fail_as_they_are_told() -> Result<()> {
+    let pair = Pair::get().await?;
+    for (mode, after) in [("connector-failure", ["FAILED", "RUNNING"]), ("task-failure", ["RUNNING", "FAILED"])] {
+        let connector = unique(mode);
+        let mut found = Vec::new();
+        for side in pair.sides() {
+            let config =
+                json!({"connector.class": format!("{TOOLS}.MockSourceConnector"), "mock_mode": mode, "delay_ms": "1000"});
+            side.create(&connector, &config).await?;
+            side.wait_states(&connector, &["RUNNING", "RUNNING"]).await?;
+            found.push(side.wait_states(&connector, &after).await?);
+            side.delete(&connector).await?;
+        }
+        ensure!(found[0] == found[1], "{mode}: Java {:#?}\nours {:#?}", found[0], found[1]);
+    }
+    Ok(())
+}
+
+/// A seed and a number settle an event: over a stop, and over `kill -9`, none is missing, and they are what another worker makes of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn datagen_goes_on_with_the_next_event() -> Result<()> {
+    const COUNT: usize = 3000;
+    let kafka = Kafka::shared().await?;
+    let mut worker = Worker::builder(kafka).property("offset.flush.interval.ms", 200).start().await?;
+    let (killed, whole) = (unique("datagen-killed"), unique("datagen-whole"));
+    for name in [&killed, &whole] {
+        kafka.create_topic(&format!("{name}.orders"), 1).await?;
+        let rate = if *name == killed { "1000" } else { "0" };
+        let config = json!({"connector.class": "Datagen", "datagen.events": "orders", "datagen.seed": 7, "datagen.rate": rate,
+            "datagen.records.max": COUNT, "datagen.topic.prefix": format!("{name}.")});
+        worker.connect().post("/connectors", &json!({"name": name, "config": config})).await?.ok()?;
+    }
+    wait_records(kafka, &format!("{killed}.orders"), 500).await?;
+    worker.kill();
+    worker.restart().await?;
+    let whole = format!("{whole}.orders");
+    wait_records(kafka, &whole, COUNT).await?;
+    let whole = kafka.read(&whole).await?;
+    let order = |message: &Message| (message.key.clone(), message.value.clone(), message.timestamp_ms);
+    let last = order(&whole[COUNT - 1]);
+    let found = eventually("the last order", LIMIT, async || {
+        let found = kafka.read(&format!("{killed}.orders")).await?;
+        Ok(Some(found).filter(|found| found.last().is_some_and(|message| order(message) == last)))
+    });
+    // At least once: what was not yet noted when it was killed comes again.
+    let mut found: Vec<_> = found.await?.iter().map(order).collect();
+    let mut seen = std::collections::HashSet::new();
+    found.retain(|order| seen.insert(order.clone()));
+    let expected: Vec<_> = whole[..COUNT].iter().map(order).collect();
+    ensure!(found == expected, "{} of {COUNT} orders came, or in another order", found.len());
     Ok(())
 }

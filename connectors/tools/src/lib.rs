@@ -17,19 +17,12 @@ pub const MOCK_SINK_CLASS: &str = "org.apache.kafka.connect.tools.MockSinkConnec
 /// Does nothing, and fails.
 pub const MOCK_SOURCE_CLASS: &str = "org.apache.kafka.connect.tools.MockSourceConnector";
 
-/// The sinks as plugins.
+/// The connectors as plugins.
 #[must_use]
-pub fn sinks() -> Vec<Plugin> {
+pub fn plugins() -> Vec<Plugin> {
     vec![
         plugin(VERIFIABLE_SINK_CLASS, Constructor::Sink(Arc::new(|| Box::new(verifiable_sink::VerifiableSink)))),
         plugin(MOCK_SINK_CLASS, Constructor::Sink(Arc::new(|| Box::new(mock::Mock)))),
-    ]
-}
-
-/// The sources as plugins.
-#[must_use]
-pub fn sources() -> Vec<Plugin> {
-    vec![
         plugin(VERIFIABLE_SOURCE_CLASS, Constructor::Source(Arc::new(|| Box::new(verifiable_source::VerifiableSource)))),
         plugin(MOCK_SOURCE_CLASS, Constructor::Source(Arc::new(|| Box::new(mock::Mock)))),
     ]

@@ -118,8 +118,11 @@ const CONVERTERS: &[&str] = &[
 
 const CONNECTORS: &[&str] = &[
     "org.apache.kafka.connect.file.FileStreamSinkConnector",
+    "org.apache.kafka.connect.file.FileStreamSourceConnector",
     "org.apache.kafka.connect.tools.MockSinkConnector",
+    "org.apache.kafka.connect.tools.MockSourceConnector",
     "org.apache.kafka.connect.tools.VerifiableSinkConnector",
+    "org.apache.kafka.connect.tools.VerifiableSourceConnector",
 ];
 
 /// The keys of every plugin of Connect, asked for by full name, by simple name and with versions.
