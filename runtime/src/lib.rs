@@ -3,7 +3,7 @@
 pub mod metrics;
 pub mod config;
 pub mod logging;
-pub mod kafka;
+pub use penstock_kafka_clients as kafka;
 pub mod converters;
 pub mod store;
 pub mod task;

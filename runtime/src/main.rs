@@ -153,7 +153,7 @@ fn registry(plugins: &PluginConfig) -> Registry {
     registry.extend([penstock_snowflake::plugin(), penstock_blackhole::plugin()]);
     registry.extend(penstock_file::plugins());
     registry.extend(penstock_tools::plugins());
-    registry.extend([penstock_datagen::plugin()]);
+    registry.extend([penstock_datagen::plugin(), penstock_kafka_source::plugin()]);
     for component in &components {
         if registry.find(&[component.kind()], &component.class).is_some() {
             tracing::warn!("class {} of a component is not used: a built-in one has this name", component.class);

@@ -1,9 +1,8 @@
 //! Consumers, producers and administration against a real broker.
 
 use anyhow::{Context, Result, bail, ensure};
-use penstock::config::TopicSelection;
 use penstock::kafka::admin::GroupChange;
-use penstock::kafka::{Admin, Connection, Consumer, Departure, NewTopic, Outgoing, Polled, Producer, settings};
+use penstock::kafka::{Admin, Connection, Consumer, Departure, NewTopic, Outgoing, Polled, Producer, TopicSelection, settings};
 use penstock_api::record::RawHeader;
 use penstock_api::{Offsets, Props, RawRecord, TimestampType, TopicPartition};
 use penstock_tests::kafka::NewRecord;

@@ -355,6 +355,6 @@ async fn every_line_of_a_task_names_its_connector_and_task() -> Result<()> {
 
 /// Lines from the rooms where tasks live, and from the Kafka clients made for them.
 fn is_of_a_task(line: &str) -> bool {
-    let rooms = ["penstock::task", "penstock::kafka::subscription", "penstock::kafka::consumer"];
+    let rooms = ["penstock::task", "penstock_kafka_clients::subscription", "penstock_kafka_clients::consumer"];
     rooms.iter().any(|room| line.contains(room)) || line.contains("librdkafka") && line.contains("task talkative")
 }

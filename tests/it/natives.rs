@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use penstock_tests::kafka::NewRecord;
 use penstock_tests::{Connect, JavaConnect, Kafka, Message, Worker, eventually, java, unique, wait_until};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -366,16 +367,17 @@ async fn datagen_goes_on_with_the_next_event() -> Result<()> {
     let kafka = Kafka::shared().await?;
     let mut worker = Worker::builder(kafka).property("offset.flush.interval.ms", 200).start().await?;
     let (killed, whole) = (unique("datagen-killed"), unique("datagen-whole"));
-    for name in [&killed, &whole] {
+    let create = async |worker: &Worker, name: &str, rate: u32| {
         kafka.create_topic(&format!("{name}.orders"), 1).await?;
-        let rate = if *name == killed { "1000" } else { "0" };
         let config = json!({"connector.class": "Datagen", "datagen.events": "orders", "datagen.seed": 7, "datagen.rate": rate,
             "datagen.records.max": COUNT, "datagen.topic.prefix": format!("{name}.")});
-        worker.connect().post("/connectors", &json!({"name": name, "config": config})).await?.ok()?;
-    }
+        worker.connect().post("/connectors", &json!({"name": name, "config": config})).await?.ok()
+    };
+    create(&worker, &killed, 1000).await?;
     wait_records(kafka, &format!("{killed}.orders"), 500).await?;
     worker.kill();
     worker.restart().await?;
+    create(&worker, &whole, 0).await?;
     let whole = format!("{whole}.orders");
     wait_records(kafka, &whole, COUNT).await?;
     let whole = kafka.read(&whole).await?;
@@ -389,7 +391,90 @@ async fn datagen_goes_on_with_the_next_event() -> Result<()> {
     let mut found: Vec<_> = found.await?.iter().map(order).collect();
     let mut seen = std::collections::HashSet::new();
     found.retain(|order| seen.insert(order.clone()));
-    let expected: Vec<_> = whole[..COUNT].iter().map(order).collect();
+    let expected: Vec<_> = whole.iter().map(order).collect();
     ensure!(found == expected, "{} of {COUNT} orders came, or in another order", found.len());
+    Ok(())
+}
+
+const BYTES: &str = "org.apache.kafka.connect.converters.ByteArrayConverter";
+
+/// Whatever bytes can hold.
+fn odd_records() -> Vec<NewRecord> {
+    let record = |partition, key: Option<&[u8]>, value: Option<&[u8]>, headers: &[(&str, Option<&[u8]>)]| NewRecord {
+        key: key.map(<[u8]>::to_vec),
+        value: value.map(<[u8]>::to_vec),
+        headers: headers.iter().map(|(name, value)| ((*name).to_owned(), value.map(<[u8]>::to_vec))).collect(),
+        partition: Some(partition),
+        timestamp_ms: Some(1_700_000_000_000 + i64::from(partition)),
+    };
+    vec![
+        record(0, Some(b"k"), Some(b"v"), &[]),
+        record(0, Some(b"k"), None, &[]),
+        record(0, None, Some(b""), &[]),
+        record(1, Some(b""), Some(b"\xff\x00\xfe"), &[("h", Some(b"\x00\x80")), ("h", Some(b"1")), ("e", Some(b""))]),
+        record(2, Some(b"{\"a\":1}"), Some(b"null"), &[("t\u{e4}", Some(b"true"))]),
+    ]
+}
+
+fn shown(messages: Vec<Message>) -> Vec<String> {
+    let mut shown: Vec<_> = messages
+        .into_iter()
+        .map(|m| format!("{} {:?} {:?} {:?} {:?}", m.partition, m.timestamp_ms, m.key, m.value, m.headers))
+        .collect();
+    // Of each partition they come in order; partitions come in any.
+    shown.sort_by_key(|text| text.split(' ').next().map(str::to_owned));
+    shown
+}
+
+/// Java's MirrorSourceConnector and ours, by the same configuration: bytes, partitions, timestamps, headers, offsets; topics that are
+/// new, and what was written while it was stopped.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kafka_source_copies_as_mirrormaker_does() -> Result<()> {
+    let (kafka, pair) = (Kafka::shared().await?, Pair::get().await?);
+    let topic = unique("mirrored");
+    kafka.create_topic(&topic, 3).await?;
+    kafka.produce(&topic, odd_records()).await?;
+    let connector = topic.as_str();
+    let mut found = Vec::new();
+    for side in pair.sides() {
+        let config = json!({
+            "connector.class": "org.apache.kafka.connect.mirror.MirrorSourceConnector", "tasks.max": "2",
+            "source.cluster.alias": side.label, "target.cluster.alias": "here", "topics": format!("{topic}, {topic}-{}-.*", side.label),
+            "source.cluster.bootstrap.servers": kafka.bootstrap(), "target.cluster.bootstrap.servers": kafka.bootstrap(),
+            "replication.factor": "1", "offset-syncs.topic.replication.factor": "1", "replication.policy.separator": "_",
+            "refresh.topics.interval.seconds": "1", "sync.topic.acls.enabled": "false", "consumer.auto.offset.reset": "earliest",
+            "key.converter": BYTES, "value.converter": BYTES, "header.converter": BYTES,
+        });
+        side.create(connector, &config).await?;
+        let copy = format!("{}_{topic}", side.label);
+        let first = eventually("the first records", LIMIT, async || {
+            ensure!(kafka.has_topic(&copy).await?, "no topic {copy} yet");
+            Ok(Some(kafka.read(&copy).await?).filter(|found| found.len() == odd_records().len()))
+        });
+        let first = first.await?;
+        let status = side.wait_states(connector, &["RUNNING", "RUNNING", "RUNNING"]).await?;
+        // A topic that matches only now.
+        let new = format!("{topic}-{}-new", side.label);
+        kafka.create_topic(&new, 1).await?;
+        kafka.produce_values(&new, ["late"]).await?;
+        let copy_of_new = format!("{}_{new}", side.label);
+        wait_until("the new topic to be copied", LIMIT, async || {
+            ensure!(kafka.has_topic(&copy_of_new).await?, "no topic {copy_of_new} yet");
+            Ok(kafka.read(&copy_of_new).await?.len() == 1)
+        })
+        .await?;
+        let offsets = stop(&side, connector).await?;
+        kafka.produce_values(&new, ["while it was stopped"]).await?;
+        side.connect.put(&format!("/connectors/{}/resume", side.name(connector)), &Value::Null).await?.ok()?;
+        wait_records(kafka, &copy_of_new, 2).await?;
+        let after: Vec<_> = kafka.read(&copy_of_new).await?.iter().map(|message| text(message.value.as_ref())).collect();
+        side.delete(connector).await?;
+        let mut offsets: Vec<String> = offsets["offsets"].as_array().into_iter().flatten().map(ToString::to_string).collect();
+        offsets.iter_mut().for_each(|offset| *offset = offset.replace(side.label, "SIDE"));
+        offsets.sort();
+        found.push((shown(first), status, offsets, after));
+    }
+    ensure!(found[0].0.len() == odd_records().len() && found[0].2.len() == 4, "Java {:#?}", found[0]);
+    ensure!(found[0] == found[1], "Java {:#?}\nours {:#?}", found[0], found[1]);
     Ok(())
 }

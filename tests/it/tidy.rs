@@ -80,9 +80,9 @@ fn what_the_readme_maps_is_there() {
 fn may_use(user: &str, used: &str) -> bool {
     match user {
         "plugins/api" => false,
-        "plugins/guest" | "plugins/host" | "plugins/transforms" => used == "penstock-api",
+        "plugins/guest" | "plugins/host" | "plugins/kafka" | "plugins/transforms" => used == "penstock-api",
         "runtime" => !matches!(used, "penstock-tests" | "penstock-retail" | "penstock-plugin"),
-        _ if user.starts_with("connectors/") => used == "penstock-api",
+        _ if user.starts_with("connectors/") => matches!(used, "penstock-api" | "penstock-kafka-clients"),
         // Guests of the tests and of the example are plugin authors.
         _ if user.starts_with("tests/guests") || user.starts_with("examples/retail/transform") => used == "penstock-plugin",
         _ if user.starts_with("examples/") => true,

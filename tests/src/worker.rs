@@ -207,7 +207,8 @@ pub fn binary() -> Result<PathBuf> {
     let Ok(built_at) = fs::metadata(&built).and_then(|file| file.modified()) else {
         bail!("there is no worker at {}: run `make build` (or `cargo build --release -p penstock`)", built.display());
     };
-    if let Some(newer) = newest_source(&["runtime", "plugins/api", "plugins/host", "plugins/transforms", "connectors"], built_at)
+    if let Some(newer) =
+        newest_source(&["runtime", "plugins/api", "plugins/host", "plugins/kafka", "plugins/transforms", "connectors"], built_at)
     {
         eprintln!("note: {} is newer than the worker that is tested: run `make build` first", newer.display());
     }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use penstock_api::{Error, Props, Result};
+use penstock_kafka_clients::jaas;
 
-use super::{jaas, properties};
+use super::properties;
 
 /// The extension's class in `rest.extension.classes`.
 pub const EXTENSION: &str = "org.apache.kafka.connect.rest.basic.auth.extension.BasicAuthSecurityRestExtension";

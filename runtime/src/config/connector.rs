@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fancy_regex::Regex;
 use penstock_api::{Error, Parsed, Plugin, PluginKind, Props, Registry, Result};
+use penstock_kafka_clients::TopicSelection;
 
 use super::common::{self, CONVERTERS};
 use super::source::SourceSettings;
@@ -40,14 +40,6 @@ pub struct ConnectorConfig {
     pub admin: Props,
     /// Everything, as given to the connector and its tasks.
     pub props: Props,
-}
-
-/// `topics` or `topics.regex`.
-#[derive(Clone)]
-pub enum TopicSelection {
-    List(Vec<Arc<str>>),
-    /// The pattern as written, and ready to use; it must match the whole topic name.
-    Regex(String, Arc<Regex>),
 }
 
 /// A plugin with its own properties, prefix taken off.

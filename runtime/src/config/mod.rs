@@ -6,7 +6,6 @@ pub mod listener;
 pub mod tls;
 pub mod headers;
 pub mod origins;
-pub(crate) mod jaas;
 pub mod basic_auth;
 pub mod overrides;
 pub mod worker_keys;
@@ -21,9 +20,7 @@ pub mod validate;
 pub mod connector;
 pub mod connector_file;
 
-pub use connector::{
-    ConnectorConfig, DeadLetters, ErrorPolicy, PluginUse, PredicateStep, Tolerance, TopicSelection, TransformStep,
-};
+pub use connector::{ConnectorConfig, DeadLetters, ErrorPolicy, PluginUse, PredicateStep, Tolerance, TransformStep};
 pub use connector_file::ConnectorFile;
 pub use headers::{HeaderRule, HeaderRuleValue};
 pub use infos::ConfigInfos;

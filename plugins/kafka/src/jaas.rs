@@ -7,14 +7,14 @@ use std::result::Result;
 
 /// A class, when it counts, and its options.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct LoginModule {
-    pub(crate) class: String,
+pub struct LoginModule {
+    pub class: String,
     /// Of an option that is given twice, the last.
-    pub(crate) options: BTreeMap<String, String>,
+    pub options: BTreeMap<String, String>,
 }
 
 impl LoginModule {
-    pub(crate) fn option(&self, key: &str) -> Option<&str> {
+    pub fn option(&self, key: &str) -> Option<&str> {
         self.options.get(key).map(String::as_str)
     }
 }
@@ -23,7 +23,7 @@ impl LoginModule {
 ///
 /// # Errors
 /// What is wrong.
-pub(crate) fn module(text: &str) -> Result<LoginModule, String> {
+pub fn module(text: &str) -> Result<LoginModule, String> {
     let mut modules = modules(&tokens(text)?)?;
     match (modules.pop(), modules.len()) {
         (Some(module), 0) => Ok(module),
@@ -36,7 +36,7 @@ pub(crate) fn module(text: &str) -> Result<LoginModule, String> {
 ///
 /// # Errors
 /// What is wrong with what stands up to this entry.
-pub(crate) fn entry(text: &str, name: &str) -> Result<Vec<LoginModule>, String> {
+pub fn entry(text: &str, name: &str) -> Result<Vec<LoginModule>, String> {
     let tokens = tokens(text)?;
     let mut rest = tokens.as_slice();
     while let [found, open, after @ ..] = rest {

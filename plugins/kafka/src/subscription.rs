@@ -2,6 +2,7 @@
 //!
 //! librdkafka's own patterns are of another dialect than Java's, so names are matched here.
 
+use fancy_regex::Regex;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,14 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::native::{Failed, Handle};
-use crate::config::TopicSelection;
+
+/// `topics` or `topics.regex`.
+#[derive(Clone)]
+pub enum TopicSelection {
+    List(Vec<Arc<str>>),
+    /// The pattern as written, and ready to use; it must match the whole topic name.
+    Regex(String, Arc<Regex>),
+}
 
 /// Topics that brokers keep for themselves; Java's `exclude.internal.topics`.
 const INTERNAL: [&str; 3] = ["__consumer_offsets", "__share_group_state", "__transaction_state"];
@@ -30,6 +38,11 @@ pub(super) struct Subscription {
 impl Subscription {
     pub(super) fn new(topics: TopicSelection, exclude_internal: bool, max_age: Duration) -> Self {
         Self { topics, exclude_internal, max_age, current: None, lookup: None, next_lookup: Instant::now() }
+    }
+
+    /// Nothing is subscribed to from now on.
+    pub(super) fn end(&mut self) {
+        (self.topics, self.current) = (TopicSelection::List(Vec::new()), Some(BTreeSet::new()));
     }
 
     /// Whether there is something to look at soon, without a sign from librdkafka's queue.
@@ -91,7 +104,7 @@ mod tests {
 
     #[test]
     fn internal_topics_match_only_when_asked_for() {
-        let regex = Arc::new(fancy_regex::Regex::new("^(?:.*)$").unwrap());
+        let regex = Arc::new(Regex::new("^(?:.*)$").unwrap());
         let found = || vec!["a".to_owned(), "__consumer_offsets".to_owned(), "__mine".to_owned()];
         let of = |exclude| {
             Subscription::new(TopicSelection::Regex(".*".into(), regex.clone()), exclude, RETRY).matching(found()).len()

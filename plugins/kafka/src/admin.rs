@@ -1,7 +1,7 @@
 //! Administration: topics, their settings, and the offsets of groups.
 
 use penstock_api::{Error, Offsets, Result, TopicPartition};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic as RawTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic as RawTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -84,6 +84,23 @@ impl Admin {
                 code => trouble::of_request(code, &code.to_string(), &what),
             }),
             Some(Ok(_)) | None => Ok(true),
+        }
+    }
+
+    /// Gives a topic more partitions, up to so many.
+    ///
+    /// # Errors
+    /// `Config` when it is not allowed, `Retriable` when the broker does not answer.
+    pub async fn create_partitions(&self, topic: &str, count: i32) -> Result<()> {
+        let what = format!("raise the partitions of topic {topic} to {count}");
+        let new = NewPartitions::new(topic, usize::try_from(count).unwrap_or(0));
+        let outcomes = self.inner.create_partitions([&new], &self.options()).await.map_err(|e| self.error(&e, &what))?;
+        match outcomes.into_iter().next() {
+            Some(Err((_, Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed))) => {
+                Err(Error::config(format!("{what}: not allowed; grant ALTER on the topic to this principal, or do it by hand")))
+            }
+            Some(Err((_, code))) => Err(trouble::of_request(code, &code.to_string(), &what)),
+            Some(Ok(_)) | None => Ok(()),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Kafka clients: settings, batches of records, producing, administration.
+//! Kafka clients: settings, batches of records, producing, administration. For the worker, and for connectors to other clusters.
 
 pub mod consumer;
 pub mod producer;
@@ -9,6 +9,7 @@ mod group_members;
 pub mod admin;
 mod fetch;
 mod native;
+pub mod jaas;
 mod oauth;
 mod security;
 pub mod settings;
@@ -20,4 +21,5 @@ pub use consumer::{Commit, Connection, Consumer, Departure, Polled};
 pub use producer::{Ack, Delivered, Outgoing, Producer};
 pub use settings::{AdminSettings, ConsumerSettings, ProducerSettings};
 pub use stream::{Outcome, StreamProducer, Undelivered};
+pub use subscription::TopicSelection;
 pub use transactional::{TransactionError, Transactional};

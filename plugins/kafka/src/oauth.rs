@@ -5,7 +5,7 @@ use penstock_api::{Error, Props, Result};
 use rdkafka::ClientConfig;
 
 use super::settings::wrong;
-use crate::config::jaas::LoginModule;
+use crate::jaas::LoginModule;
 
 const HANDLER: &str = "sasl.login.callback.handler.class";
 const RETRIEVER: &str = "sasl.oauthbearer.jwt.retriever.class";
@@ -134,7 +134,7 @@ fn simple(class: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::jaas;
+    use crate::jaas;
 
     const BASE: &[(&str, &str)] = &[(URL, "https://idp/token")];
 

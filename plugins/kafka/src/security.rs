@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use super::oauth;
 use super::settings::{notice, wrong};
-use crate::config::jaas::{self, LoginModule};
+use crate::jaas::{self, LoginModule};
 
 /// Translates `security.protocol`, `ssl.*` and `sasl.*`.
 ///

@@ -19,7 +19,7 @@ use super::native::{Failed, Handle, Signal, c_string, notes_of};
 use super::settings::{ConsumerSettings, Reset};
 use super::subscription::Subscription;
 use super::trouble::{self, Trouble};
-use crate::config::TopicSelection;
+use crate::subscription::TopicSelection;
 
 /// A text for each partition that is committed beside its offset.
 pub type Notes = BTreeMap<TopicPartition, String>;
@@ -119,6 +119,33 @@ impl Consumer {
             told: BTreeSet::new(),
             settings,
         })
+    }
+
+    /// A reader of these partitions from these offsets on, `None`: from where `auto.offset.reset` says. It is in no group:
+    /// [`poll`](Self::poll) answers records or nothing, and nothing can be committed.
+    ///
+    /// # Errors
+    /// `Config` when librdkafka refuses the settings, or a partition has no offset and `auto.offset.reset` is `none`.
+    pub fn of_partitions(settings: ConsumerSettings, starts: &BTreeMap<TopicPartition, Option<i64>>) -> Result<Self> {
+        let mut consumer = Self::new(settings, TopicSelection::List(Vec::new()))?;
+        consumer.subscription.end();
+        let mut list = TopicPartitionList::with_capacity(starts.len());
+        for (partition, start) in starts {
+            let offset = match (start, consumer.settings.reset) {
+                (Some(start), _) => Offset::Offset(*start),
+                (None, Reset::Earliest) => Offset::Beginning,
+                (None, Reset::Latest) => Offset::End,
+                (None, Reset::None) => {
+                    let message = format!("no offset is known for {partition}, and auto.offset.reset is none");
+                    return Err(Error::config(message));
+                }
+            };
+            list.add_partition_offset(&partition.topic, partition.partition, offset)
+                .map_err(|e| Error::fatal(format!("{offset:?} is no offset to begin at in {partition}")).with_source(e))?;
+        }
+        consumer.handle.assign(&list).map_err(|failed| consumer.request_error(&failed, "begin to read"))?;
+        consumer.partitions = starts.keys().map(|partition| (partition.clone(), Partition::default())).collect();
+        Ok(consumer)
     }
 
     /// Waits for records or a change of the group. To be called at least every `max.poll.interval.ms`, also while all partitions
