@@ -1,6 +1,7 @@
 //! The source road as users see it: a file becomes records, on our worker and on Java's beside it, and whatever goes wrong on the way.
 
 mod beside_java;
+mod exactly_once;
 
 use anyhow::{Context, Result, ensure};
 use penstock_tests::connect::Config;

@@ -5,17 +5,19 @@ use penstock_api::record::RawHeader;
 use penstock_api::{Error, Result};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::producer::{Delivered, Outgoing, Told, delivery_error, owned_headers};
 use super::settings::ProducerSettings;
+use super::trouble;
 
-/// Sends records off without waiting. What becomes of them is asked for by [`take`](Self::take).
+/// Sends records off without waiting. What becomes of them is asked for by [`take`](Self::take). Clones share it.
+#[derive(Clone)]
 pub struct StreamProducer {
     who: String,
     inner: Arc<ThreadedProducer<Outcomes>>,
@@ -39,6 +41,10 @@ pub struct Undelivered {
     pub timestamp: Option<i64>,
 }
 
+/// How soon it is looked again whether all is acknowledged.
+const DRAIN_STEP: Duration = Duration::from_millis(1);
+/// How long a call for transactions blocks its thread.
+const STEP: Duration = Duration::from_secs(1);
 /// How long the producer may take to let go of what is left in it.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -85,6 +91,90 @@ impl StreamProducer {
         self.inner.context().news.notified().await;
     }
 
+    /// Begins to write in transactions, under the `transactional.id` of the settings: whoever wrote under it before is fenced, and what
+    /// they left open is aborted. Waits for the brokers as long as it takes; may be dropped while waiting.
+    ///
+    /// # Errors
+    /// `Config` when this principal may not use the id.
+    pub async fn init_transactions(&self) -> Result<()> {
+        while let Err(error) = self.blocking(|inner| inner.init_transactions(STEP)).await {
+            if !is_retriable(&error) {
+                return Err(self.failure(&error, "begin transactions"));
+            }
+            tracing::debug!(who = self.who, "cannot begin transactions yet: {error}");
+        }
+        Ok(())
+    }
+
+    /// Opens a transaction for what is sent from now on.
+    ///
+    /// # Errors
+    /// `Fatal` when the producer was fenced.
+    pub fn begin(&self) -> Result<()> {
+        self.inner.begin_transaction().map_err(|error| self.failure(&error, "begin a transaction"))
+    }
+
+    /// Commits the open transaction, waiting for the acknowledgements of all that was sent in it, no longer than `within`.
+    ///
+    /// # Errors
+    /// `Fatal` when a newer producer has fenced this one. After any error the transaction is not committed, unless brokers did not answer
+    /// in time: then nobody knows, and whoever begins under the same id finds out.
+    pub async fn commit(&self, within: Duration) -> Result<()> {
+        let deadline = Instant::now() + within;
+        // The call itself would look only every 100 ms whether all is acknowledged.
+        while self.inner.in_flight_count() > 0 && Instant::now() < deadline {
+            tokio::time::sleep(DRAIN_STEP).await;
+        }
+        loop {
+            match self.blocking(|inner| inner.commit_transaction(STEP)).await {
+                Ok(()) => return Ok(()),
+                Err(error) if is_retriable(&error) && Instant::now() < deadline => {
+                    tracing::debug!(who = self.who, "commit a transaction: {error}; trying again");
+                }
+                Err(error) => return Err(self.failure(&error, "commit a transaction")),
+            }
+        }
+    }
+
+    /// Aborts the open transaction: nobody ever sees what was sent in it. What is under way is told of as undelivered.
+    ///
+    /// # Errors
+    /// When that did not come about; then brokers abort it after `transaction.timeout.ms`, or for whoever begins under the same id.
+    pub async fn abort(&self, within: Duration) -> Result<()> {
+        let aborted = self.blocking(move |inner| {
+            inner.purge(PurgeConfig::default().queue().inflight());
+            inner.abort_transaction(within)
+        });
+        aborted.await.map_err(|error| self.failure(&error, "abort a transaction"))
+    }
+
+    async fn blocking(
+        &self,
+        call: impl FnOnce(&ThreadedProducer<Outcomes>) -> KafkaResult<()> + Send + 'static,
+    ) -> KafkaResult<()> {
+        let inner = self.inner.clone();
+        tokio::task::spawn_blocking(move || call(&inner)).await.unwrap_or(Err(KafkaError::Canceled))
+    }
+
+    fn failure(&self, error: &KafkaError, what: &str) -> Error {
+        let what = format!("{what} for {}", self.who);
+        let code = match error {
+            KafkaError::Transaction(error) => error.code(),
+            error => error.rdkafka_error_code().unwrap_or(Code::Unknown),
+        };
+        match code {
+            Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch => Error::fatal(format!(
+                "{what}: a newer producer has begun under the same transactional.id, and this one is fenced"
+            ))
+            .with_source(error.to_string()),
+            Code::TransactionalIdAuthorizationFailed => {
+                Error::config(format!("{what}: not allowed; grant WRITE and DESCRIBE on the transactional id to this principal"))
+                    .with_source(error.to_string())
+            }
+            code => trouble::of_request(code, &error.to_string(), &what),
+        }
+    }
+
     /// Ends it; what is not acknowledged is given up.
     pub async fn close(self) {
         let inner = self.inner;
@@ -97,6 +187,15 @@ impl StreamProducer {
         if let Err(panicked) = ended.await {
             tracing::error!("closing a producer: {panicked}");
         }
+    }
+}
+
+fn is_retriable(error: &KafkaError) -> bool {
+    match error {
+        KafkaError::Transaction(error) => error.is_retriable(),
+        // Records are still under way.
+        KafkaError::Flush(Code::OperationTimedOut) => true,
+        _ => false,
     }
 }
 

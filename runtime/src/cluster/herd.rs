@@ -9,6 +9,7 @@ use penstock_api::{Error, Props, Result, TaskId};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::error::HerderError;
+use super::fence::Fencer;
 use super::herder::Shared;
 use super::leader::is_listed;
 use super::leadership::Standing;
@@ -85,6 +86,12 @@ impl Herd {
         told: Told,
         happenings: mpsc::UnboundedSender<UnitEvent>,
     ) -> Self {
+        let fencer = Fencer {
+            writes: shared.writes.downgrade(),
+            standing: shared.standing.clone(),
+            config: told.configs.subscribe(),
+            peers: shared.peers.clone(),
+        };
         revive::look_regularly(shared.metrics.stalled_after(), happenings.clone());
         Self {
             worker_id: shared.worker_id.clone(),
@@ -98,7 +105,7 @@ impl Herd {
             metrics: shared.metrics.clone(),
             starter: shared.starter.clone(),
             loggers,
-            units: Units::new(shared.starter.clone(), grace, happenings.clone()),
+            units: Units::new(shared.starter.clone(), fencer, grace, happenings.clone()),
             happenings,
             restarts: BTreeMap::new(),
             revivals: BTreeMap::new(),

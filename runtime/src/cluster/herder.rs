@@ -21,9 +21,7 @@ use super::share::Placement;
 use super::signature::{self, Signature};
 use super::stage::Stages;
 use super::starter::{PluginStarter, Starter};
-use super::view::{
-    ConfigPatch, ConnectorInfo, ConnectorOffset, ConnectorStatus, ConnectorType, OffsetPatch, TargetState, TaskInfo, TaskStatus,
-};
+use super::view::{ConfigPatch, ConnectorInfo, ConnectorOffset, ConnectorStatus, OffsetPatch, TargetState, TaskInfo, TaskStatus};
 use super::writer::{Reply, WAITING, Write};
 use super::{answers, observed};
 use crate::config::{SigningConfig, WorkerConfig};
@@ -334,21 +332,10 @@ impl Herder {
 
     /// Fences the producers of a source's older tasks, before new ones start (exactly once). The call is to be signed by the
     /// worker that is to run them.
-    pub async fn fence(&self, name: &str, body: &[u8], signature: Signature<'_>) -> Result<()> {
+    pub async fn fence(&self, name: &str, committed: Option<i64>, body: &[u8], signature: Signature<'_>) -> Result<()> {
         self.of_cluster("exactly-once source connectors")?;
         self.verify(body, signature).await?;
-        let until_leading = async {
-            self.started().await?;
-            self.until_leading().await
-        };
-        self.in_time(until_leading).await?;
-        let kind = self.read(|config| Ok(answers::info(answers::connector(config, name)?, &*self.shared.starter).kind)).await?;
-        match kind {
-            ConnectorType::Source => {
-                Err(HerderError::Internal("Sources do not run here yet, so there is nothing to fence".into()))
-            }
-            _ => Err(HerderError::BadRequest(format!("Connector {name} is not a source connector"))),
-        }
+        self.write(|reply| Write::Fence { name: name.into(), committed, reply }).await
     }
 
     /// Refuses what only workers of a cluster ask of each other.

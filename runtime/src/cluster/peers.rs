@@ -76,10 +76,32 @@ impl Peers {
     ) -> Result<(), String> {
         let tasks: Vec<&Props> = tasks.iter().map(AsRef::as_ref).collect();
         let body = serde_json::to_vec(&tasks).map_err(|e| e.to_string())?;
+        let path = format!("connectors/{}/tasks?written={written}", encoded(connector));
+        self.call(reqwest::Method::POST, leader, &path, key, body).await
+    }
+
+    /// Asks the leader to fence older tasks of a connector, for one of the generation that was committed at that offset.
+    ///
+    /// # Errors
+    /// The leader's refusal, or why it was not reached.
+    pub async fn put_fence(&self, leader: &str, key: &SessionKey, connector: &str, committed: i64) -> Result<(), String> {
+        let path = format!("connectors/{}/fence?committed={committed}", encoded(connector));
+        self.call(reqwest::Method::PUT, leader, &path, key, Vec::new()).await
+    }
+
+    /// A signed call.
+    async fn call(
+        &self,
+        method: reqwest::Method,
+        leader: &str,
+        path: &str,
+        key: &SessionKey,
+        body: Vec<u8>,
+    ) -> Result<(), String> {
         let algorithm = &self.signing.signature_algorithm;
         let signature = signature::sign(key, algorithm, &body).map_err(|e| format!("{e:#}"))?;
-        let url = format!("{}/connectors/{}/tasks?written={written}", leader.trim_end_matches('/'), encoded(connector));
-        let request = self.request(reqwest::Method::POST, &url).body(body);
+        let url = format!("{}/{path}", leader.trim_end_matches('/'));
+        let request = self.request(method, &url).body(body);
         let request = request.header(reqwest::header::CONTENT_TYPE, "application/json");
         let request = request.header(SIGNATURE_HEADER, signature).header(ALGORITHM_HEADER, algorithm);
         match self.send(request).await {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use futures::{StreamExt, TryStreamExt};
 use penstock_api::{Constructor, Error, Props, Registry, Result, SinkConnector, SourceConnector, TaskId, async_trait};
 use tokio::sync::mpsc;
 
@@ -11,11 +12,17 @@ use super::error::{HerderError, Result as HerderResult};
 use super::view::ConnectorType;
 use crate::config::validate::{CONNECTORS, find_connector};
 use crate::config::{ConnectorConfig, RestartPolicy, WorkerConfig, validate};
+use crate::kafka::Transactional;
 use crate::kafka::admin::Admin;
 use crate::kafka::settings;
 use crate::metrics::Metrics;
 use crate::store::{Clients, OffsetStore, OffsetTopic, internal_topics, own_offset_topic};
-use crate::task::{TaskEvent, TaskHandle, TaskSpec, about, start_sink, start_source};
+use crate::task::{ExactlyOnce, Fence, TaskEvent, TaskHandle, TaskSpec, about, start_sink, start_source};
+
+/// Producers that are fenced side by side.
+const FENCED_AT_ONCE: usize = 8;
+/// How long a round of fencing may take; the writing lane waits for it.
+const FENCE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Makes things run. The herder decides what, so it can be tested with one that starts nothing.
 #[async_trait]
@@ -46,6 +53,11 @@ pub trait Starter: Send + Sync + 'static {
 
     /// What it takes to see and change the offsets of a source.
     fn source(&self, _props: &Props) -> Result<Source> {
+        Err(Error::config("there are no sources here"))
+    }
+
+    /// Fences the producers of so many tasks of a source: nothing that they have not committed is ever seen.
+    async fn fence(&self, _props: &Props, _tasks: u32) -> Result<()> {
         Err(Error::config("there are no sources here"))
     }
 
@@ -91,6 +103,8 @@ pub struct Launch {
     pub connector: Arc<Props>,
     pub task: Arc<Props>,
     pub paused: bool,
+    /// Fences older generations of the connector's tasks, if it is a source that is exactly once.
+    pub fence: Fence,
 }
 
 /// A task that was started.
@@ -194,6 +208,27 @@ impl Starter for PluginStarter {
         Ok(Source { connector: make(), offsets: self.offsets_of(&config), props: config.props })
     }
 
+    async fn fence(&self, props: &Props, tasks: u32) -> Result<()> {
+        let config = ConnectorConfig::new(props, &self.registry, &self.worker)?;
+        let fence = |task| {
+            let mut props = config.producer.clone();
+            let id = self.transactional_id(&TaskId { connector: config.name.clone(), task });
+            // A producer of a transaction may take its time here: brokers first end what an older one has left open.
+            for (key, value) in [
+                ("transactional.id", id.as_str()),
+                ("enable.idempotence", "true"),
+                ("transaction.timeout.ms", "30000"),
+                ("delivery.timeout.ms", "30000"),
+            ] {
+                props.insert(key.into(), value.into());
+            }
+            async move { Transactional::open(settings::producer(&format!("fencing of task {id}"), &props)?).await.map(drop) }
+        };
+        let fenced = futures::stream::iter(0..tasks).map(fence).buffer_unordered(FENCED_AT_ONCE).try_collect::<Vec<()>>();
+        let late = || Error::retriable(format!("brokers did not answer within {} s", FENCE_TIMEOUT.as_secs()));
+        tokio::time::timeout(FENCE_TIMEOUT, fenced).await.map_err(|_| late())?.map(drop)
+    }
+
     fn start(&self, launch: Launch, events: mpsc::UnboundedSender<TaskEvent>) -> Result<Box<dyn StartedTask>> {
         let started = self.start_task(launch, events);
         if started.is_err() {
@@ -208,7 +243,7 @@ impl PluginStarter {
     #[must_use]
     pub fn new(registry: Arc<Registry>, worker: Arc<WorkerConfig>, metrics: Metrics, clients: Clients) -> Self {
         let [_, _, offsets] = internal_topics(&worker);
-        let offsets = OffsetTopic::new(clients.clone(), offsets);
+        let offsets = OffsetTopic::new(clients.clone(), offsets, worker.exactly_once);
         Self { registry, worker, metrics, clients, offsets }
     }
 
@@ -217,15 +252,25 @@ impl PluginStarter {
         let own = config.source.as_ref().and_then(|source| source.offsets_topic.as_deref());
         let is_elsewhere = config.producer.get("bootstrap.servers") != self.worker.clients.common.get("bootstrap.servers");
         let own = own.filter(|name| *name != self.offsets.name() || is_elsewhere);
+        // A transaction is of one cluster: then the offsets are where the records are, in a topic of the same name.
+        let own = own.or_else(|| (self.worker.exactly_once && is_elsewhere).then(|| self.offsets.name()));
         let own = own.map(|name| {
-            OffsetTopic::new(self.clients.of_connector(config.producer.clone()), own_offset_topic(&self.worker, name))
+            let clients = self.clients.of_connector(config.producer.clone());
+            OffsetTopic::new(clients, own_offset_topic(&self.worker, name), self.worker.exactly_once)
         });
         OffsetStore::new(config.name.clone(), own.into_iter().chain([self.offsets.clone()]).collect())
+    }
+
+    /// As in Java.
+    fn transactional_id(&self, id: &TaskId) -> String {
+        format!("{}-{id}", self.worker.group_id)
     }
 
     fn start_task(&self, launch: Launch, events: mpsc::UnboundedSender<TaskEvent>) -> Result<Box<dyn StartedTask>> {
         let connector = ConnectorConfig::new(&launch.connector, &self.registry, &self.worker)?;
         let offsets = connector.source.is_some().then(|| self.offsets_of(&connector));
+        let once = (offsets.is_some() && self.worker.exactly_once)
+            .then(|| ExactlyOnce { transactional_id: self.transactional_id(&launch.id), fence: launch.fence });
         let props = self.worker.providers.resolve(&launch.task)?;
         let spec = TaskSpec {
             metrics: self.metrics.task(launch.id.clone(), about(&launch.id, &connector, &props)),
@@ -240,7 +285,7 @@ impl PluginStarter {
             track_topics: self.worker.topic_tracking,
         };
         Ok(Box::new(match offsets {
-            Some(offsets) => start_source(spec, offsets, events),
+            Some(offsets) => start_source(spec, offsets, once, events),
             None => start_sink(spec, events),
         }))
     }

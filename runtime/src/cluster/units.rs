@@ -8,6 +8,7 @@ use penstock_api::{Error, Props, Result, TaskId};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::fence::Fencer;
 use super::reconcile::{Action, Desired, Phase, Running, Unit};
 use super::starter::{Launch, StartedTask, Starter};
 use crate::store::config::{ConfigState, TargetState};
@@ -50,6 +51,7 @@ pub(super) enum UnitEvent {
 /// What runs here.
 pub(super) struct Units {
     starter: Arc<dyn Starter>,
+    fencer: Fencer,
     events: mpsc::UnboundedSender<UnitEvent>,
     task_events: mpsc::UnboundedSender<TaskEvent>,
     live: BTreeMap<Unit, Live>,
@@ -72,7 +74,12 @@ struct Live {
 
 impl Units {
     /// Nothing runs yet. What happens comes through `events`: at most a few for each unit, so they need no bound.
-    pub(super) fn new(starter: Arc<dyn Starter>, grace: Duration, events: mpsc::UnboundedSender<UnitEvent>) -> Self {
+    pub(super) fn new(
+        starter: Arc<dyn Starter>,
+        fencer: Fencer,
+        grace: Duration,
+        events: mpsc::UnboundedSender<UnitEvent>,
+    ) -> Self {
         let (task_events, mut from_tasks) = mpsc::unbounded_channel();
         let forward = events.clone();
         tokio::spawn(async move {
@@ -82,7 +89,7 @@ impl Units {
                 }
             }
         });
-        Self { starter, events, task_events, live: BTreeMap::new(), stops: JoinSet::new(), grace, launches: 0 }
+        Self { starter, fencer, events, task_events, live: BTreeMap::new(), stops: JoinSet::new(), grace, launches: 0 }
     }
 
     /// What is, for `reconcile`.
@@ -197,7 +204,14 @@ impl Units {
         let connector = config.connector(&id.connector).ok_or_else(gone)?;
         let task = connector.tasks().get(id.task as usize).ok_or_else(gone)?;
         let paused = desired.state != TargetState::Started;
-        let what = Launch { id: id.clone(), launch, connector: connector.props().clone(), task: task.clone(), paused };
+        let what = Launch {
+            id: id.clone(),
+            launch,
+            connector: connector.props().clone(),
+            task: task.clone(),
+            paused,
+            fence: self.fencer.for_task(id, connector.runnable_since().ok_or_else(gone)?),
+        };
         self.starter.start(what, self.task_events.clone())
     }
 

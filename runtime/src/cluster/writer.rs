@@ -14,7 +14,7 @@ use super::progress::Progress;
 use super::restart::RestartPlan;
 use super::stage::Stages;
 use super::starter::Starter;
-use super::view::{ConfigPatch, ConnectorInfo, ConnectorStatus, OffsetPatch, TargetState};
+use super::view::{ConfigPatch, ConnectorInfo, ConnectorStatus, ConnectorType, OffsetPatch, TargetState};
 use crate::store::config::{ConfigState, Event, deletion, task_set};
 use crate::store::status::StatusStore;
 
@@ -62,6 +62,13 @@ pub(super) enum Write {
         name: Arc<str>,
         written: Option<i64>,
         tasks: Vec<Arc<Props>>,
+        reply: Reply<()>,
+    },
+    /// Fences the producers of older generations of a source's tasks, for a task of the generation that was committed at that offset, if
+    /// it is known.
+    Fence {
+        name: Arc<str>,
+        committed: Option<i64>,
         reply: Reply<()>,
     },
 }
@@ -140,6 +147,11 @@ impl Writer {
                 Write::Tasks { name, written, tasks, reply } => {
                     if let Some(reply) = self.admitted(reply).await {
                         send(reply, self.tasks(&name, written, &tasks).await);
+                    }
+                }
+                Write::Fence { name, committed, reply } => {
+                    if let Some(reply) = self.admitted(reply).await {
+                        send(reply, self.fence(&name, committed).await);
                     }
                 }
             }
@@ -257,6 +269,28 @@ impl Writer {
             task_set(name, tasks),
         )
         .await
+    }
+
+    /// Invariant 4. In this lane, so that no new generation is written meanwhile.
+    async fn fence(&mut self, name: &Arc<str>, committed: Option<i64>) -> Result<()> {
+        let now = self.now();
+        let connector = answers::connector(&now, name)?;
+        if self.starter.describe(connector.props()).kind != ConnectorType::Source {
+            return Err(HerderError::BadRequest(format!("Connector {name} is not a source connector")));
+        }
+        if committed.is_some() && committed != connector.runnable_since() {
+            return Err(HerderError::Conflict(format!("the tasks of connector {name} were planned anew meanwhile")));
+        }
+        let tasks = u32::try_from(connector.tasks().len()).unwrap_or(u32::MAX);
+        // As in Java: a single task's successor fences it by its own beginning.
+        if let Some(count) = connector.pending_fencing().filter(|count| *count != 1 || tasks != 1) {
+            let _stage = self.stages.enter(format!("fencing {count} older tasks of connector {name}"));
+            let fenced = self.starter.fence(connector.props(), count).await;
+            fenced.map_err(|e| HerderError::Internal(format!("Failed to fence out zombie tasks of connector {name}: {e:#}")))?;
+        }
+        // Also when nothing was fenced: only who still leads can write it.
+        let event = Event::Fencing { name: name.clone(), tasks: Some(tasks) };
+        self.append(format!("writing a task count record for connector {name} to the config topic"), vec![event]).await
     }
 
     /// Appends, then waits until this worker has read it back: what follows sees its effect.

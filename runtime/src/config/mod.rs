@@ -30,7 +30,7 @@ pub use overrides::OverridePolicy;
 pub use provider::Providers;
 pub use rest::RestConfig;
 pub use restart::RestartPolicy;
-pub use source::{SourceSettings, TopicGroup};
+pub use source::{Boundary, SourceSettings, TopicGroup};
 pub use tls::{ClientAuth, Store, TlsConfig};
 pub use validate::{RawConfig, validate};
 pub use worker::{

@@ -1,6 +1,7 @@
 //! What only source connectors have, typed: which topics are created for them and how, and where their offsets are.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use fancy_regex::Regex;
 use penstock_api::config::{Check, ConfigDef, ConfigKey, ConfigType, Parsed};
@@ -23,6 +24,18 @@ pub struct SourceSettings {
     pub topic_groups: Vec<TopicGroup>,
     /// `offsets.storage.topic`; `None`: the worker's.
     pub offsets_topic: Option<Arc<str>>,
+    /// Where transactions end, if the worker has exactly once enabled.
+    pub boundary: Option<Boundary>,
+}
+
+/// `transaction.boundary`: where a transaction ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Boundary {
+    /// Behind what each poll gave.
+    Poll,
+    Interval(Duration),
+    /// Where the connector says.
+    Connector,
 }
 
 /// Topics that are created alike.
@@ -51,6 +64,7 @@ impl SourceSettings {
         Ok(Self {
             topic_groups: if creates { topic_groups(parsed, props)? } else { Vec::new() },
             offsets_topic: topic.filter(|_| worker.standalone.is_none()).map(Into::into),
+            boundary: worker.exactly_once.then(|| boundary(parsed, worker)),
         })
     }
 }
@@ -61,6 +75,17 @@ impl TopicGroup {
     pub fn matches(&self, topic: &str) -> bool {
         let is_match = |regex: &Regex| regex.is_match(topic).unwrap_or(false);
         is_match(&self.include) && !self.exclude.as_ref().is_some_and(is_match)
+    }
+}
+
+fn boundary(parsed: &Parsed, worker: &WorkerConfig) -> Boundary {
+    match parsed.string("transaction.boundary").to_lowercase().as_str() {
+        "connector" => Boundary::Connector,
+        "interval" => Boundary::Interval(match parsed.text("transaction.boundary.interval.ms") {
+            Some(_) => parsed.millis("transaction.boundary.interval.ms"),
+            None => worker.offset_flush_interval,
+        }),
+        _ => Boundary::Poll,
     }
 }
 

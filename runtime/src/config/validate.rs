@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use fancy_regex::Regex;
 use penstock_api::config::{ConfigDef, ConfigKey, ConfigType, Default, Importance, Width, split_list};
-use penstock_api::{Constructor, Error, Plugin, PluginKind, Props, Registry, Result};
+use penstock_api::{Constructor, Error, ExactlyOnceSupport, Plugin, PluginKind, Props, Registry, Result, SourceConnector};
 
 use super::common::{self, CONVERTERS};
 use super::infos::{ConfigInfo, ConfigInfos, Definition, HIDDEN};
@@ -31,13 +31,51 @@ pub async fn validate(config: &RawConfig, registry: &Registry, worker: &WorkerCo
     let mut checked = check(config, registry, worker)?;
     let found = match &checked.plugin.construct {
         Constructor::Sink(make) => make().validate(&checked.props).await,
-        Constructor::Source(make) => make().validate(&checked.props).await,
+        Constructor::Source(make) => {
+            let connector = make();
+            check_exactly_once(&mut checked.report, &checked.props, &*connector, worker);
+            connector.validate(&checked.props).await
+        }
         _ => Vec::new(),
     };
     for (key, message) in found {
         checked.report.error(&key, message);
     }
     Ok(checked.into_infos(config))
+}
+
+const ONCE_DISABLED: &str = "This worker does not have exactly-once source support enabled.";
+
+/// Whether the worker and the connector can do what is asked of them (KIP-618).
+fn check_exactly_once(report: &mut Report, props: &Props, connector: &dyn SourceConnector, worker: &WorkerConfig) {
+    let says = |key: &str, value: &str| props.get(key).is_some_and(|given| given.trim().eq_ignore_ascii_case(value));
+    if says("exactly.once.support", "required") {
+        let problem = match connector.exactly_once_support(props) {
+            _ if !worker.exactly_once => Some(ONCE_DISABLED),
+            Some(ExactlyOnceSupport::Supported) => None,
+            Some(ExactlyOnceSupport::Unsupported) => {
+                Some("The connector does not support exactly-once semantics with the provided configuration.")
+            }
+            None => Some(
+                "The connector does not implement the API required for preflight validation of exactly-once source support. Please \
+                 consult the documentation for the connector to determine whether it supports exactly-once semantics, and then \
+                 consider reconfiguring the connector to use the value \"requested\" for this property (which will disable this \
+                 preflight check and allow the connector to be created).",
+            ),
+        };
+        problem.into_iter().for_each(|problem| report.error("exactly.once.support", problem));
+    }
+    if says("transaction.boundary", "connector") {
+        if !worker.exactly_once {
+            report.error("transaction.boundary", ONCE_DISABLED);
+        } else if !connector.can_define_transaction_boundaries(props) {
+            report.error(
+                "transaction.boundary",
+                "The connector does not support connector-defined transaction boundaries with the given configuration. Please \
+                 reconfigure it to use a different transaction boundary definition.",
+            );
+        }
+    }
 }
 
 /// Checks a configuration without asking the connector itself: `Err` with the text that refuses it.

@@ -40,6 +40,8 @@ pub struct WorkerConfig {
     pub offset_flush_timeout: Duration,
     /// For all tasks together, when the worker stops.
     pub shutdown_timeout: Duration,
+    /// `exactly.once.source.support=enabled`: sources write in transactions. Preparing for it takes nothing here: a leader always does.
+    pub exactly_once: bool,
     /// `topic.creation.enable`: topics for sources are created as their connectors ask for it (KIP-158).
     pub topic_creation: bool,
     pub topic_tracking: bool,
@@ -181,6 +183,8 @@ impl WorkerConfig {
             offset_flush_interval: parsed.millis("offset.flush.interval.ms"),
             offset_flush_timeout: parsed.millis("offset.flush.timeout.ms"),
             shutdown_timeout: parsed.millis("task.shutdown.graceful.timeout.ms"),
+            exactly_once: mode == Mode::Distributed
+                && parsed.string("exactly.once.source.support").eq_ignore_ascii_case("enabled"),
             topic_creation: parsed.boolean("topic.creation.enable"),
             topic_tracking: parsed.boolean("topic.tracking.enable"),
             topic_tracking_reset: parsed.boolean("topic.tracking.allow.reset"),

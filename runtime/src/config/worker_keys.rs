@@ -29,8 +29,6 @@ const METRICS: Effect = Effect::None("metrics are all kept, and Prometheus reads
 const FOLLOWS: Effect =
     Effect::None("workers here follow the internal topics all the time: none has to catch up before it joins");
 const HMAC: Checked = OneOf(&["HmacSHA224", "HmacSHA256", "HmacSHA384", "HmacSHA512"]);
-const ONCE: Effect = Effect::None("sources are at least once yet");
-const OFFSETS_IN_MEMORY: Effect = Effect::None("the offsets of sources end with the worker yet");
 
 struct Row(&'static str, ConfigType, Option<&'static str>, Checked, Effect, &'static str);
 
@@ -202,7 +200,7 @@ const WORKER: &[Row] = &[
     Row("config.providers", List, Some(""), Any, Works, "Aliases of those who resolve ${alias:path:key}."),
     Row("connector.client.config.override.policy", Text, Some("All"), Any, Works, "Which client settings a connector may override: All, None, Principal, Allowlist."),
     Row("connector.client.config.override.allowlist", List, Some(""), Any, Works, "The settings that the policy Allowlist allows."),
-    Row("exactly.once.source.support", Text, Some("disabled"), AnyCase(&["disabled", "enabled", "preparing"]), ONCE, "Exactly once for sources."),
+    Row("exactly.once.source.support", Text, Some("disabled"), AnyCase(&["disabled", "enabled", "preparing"]), Works, "Exactly once for sources."),
     Row("connect.protocol", Text, Some("sessioned"), OneOf(&["eager", "compatible", "sessioned"]), Effect::None("workers here are members of an ordinary consumer group"), "How Java workers agree on their work."),
     Row("worker.sync.timeout.ms", Int, Some("3000"), Any, FOLLOWS, "How long a worker waits to catch up."),
     Row("worker.unsync.backoff.ms", Int, Some("300000"), Any, FOLLOWS, "How long it stays away when it cannot."),
@@ -308,7 +306,7 @@ const CLIENT: &[Row] = &[
 
 #[rustfmt::skip]
 const STANDALONE: &[Row] = &[
-    Row(OFFSET_FILE, Text, REQUIRED, NotEmpty, OFFSETS_IN_MEMORY, "The file that holds the offsets of sources."),
+    Row(OFFSET_FILE, Text, REQUIRED, NotEmpty, Works, "The file that holds the offsets of sources."),
 ];
 
 #[rustfmt::skip]

@@ -22,6 +22,12 @@ struct TasksQuery {
     written: Option<i64>,
 }
 
+#[derive(Deserialize)]
+struct FenceQuery {
+    /// Ours: the generation of the task that asks.
+    committed: Option<i64>,
+}
+
 /// A worker hands in the tasks that a connector has planned there.
 async fn put_tasks(
     State(rest): State<Rest>,
@@ -38,8 +44,14 @@ async fn put_tasks(
 }
 
 /// A worker asks for older generations of a source's producers to be fenced.
-async fn fence(State(rest): State<Rest>, Path(name): Path<String>, headers: HeaderMap, body: Bytes) -> ApiResult<StatusCode> {
-    rest.herder.fence(&name, &body, signature(&headers)).await?;
+async fn fence(
+    State(rest): State<Rest>,
+    Path(name): Path<String>,
+    Query(query): Query<FenceQuery>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> ApiResult<StatusCode> {
+    rest.herder.fence(&name, query.committed, &body, signature(&headers)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

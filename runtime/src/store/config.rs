@@ -214,7 +214,8 @@ impl<'s> ConnectorView<'s> {
         self.slot.inconsistent
     }
 
-    /// Producers to fence before new source tasks may start, if that has not happened since the last commit.
+    /// Producers to fence before new source tasks may start, if that has not happened since the last commit. `None`, too, when no tasks
+    /// have ever run exactly once.
     #[must_use]
     pub fn pending_fencing(&self) -> Option<u32> {
         self.slot.fencing.filter(|_| self.slot.pending_fencing)

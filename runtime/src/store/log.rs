@@ -1,19 +1,20 @@
 //! A compacted topic as a log: read to its end, append, follow.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use penstock_api::{Error, ErrorKind, Props, Result};
-use rdkafka::consumer::{Consumer, StreamConsumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, StreamConsumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::event::Record;
 use super::memory::{Memory, MemoryReader};
+use super::offset_file::OffsetFile;
 use super::topic::{self, TopicSpec};
 use crate::config::WorkerConfig;
 use crate::kafka::{Admin, Outgoing, Producer, settings};
@@ -24,12 +25,17 @@ pub struct Clients {
     common: Props,
     /// Where the internal topics of a standalone worker are.
     pub(super) memory: Option<Memory>,
+    /// Where it keeps the offsets of sources beyond its end.
+    offset_file: Option<OffsetFile>,
     /// The worker's `group.id`.
     pub group: Arc<str>,
 }
 
 /// An append that takes longer has failed, though the records may still get in. Java's `READ_WRITE_TOTAL_TIMEOUT_MS`.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(30);
+/// How soon it is looked again whether transactions have ended, and after which time people are told.
+const SETTLE_STEP: Duration = Duration::from_millis(50);
+const SETTLE_TELL: Duration = Duration::from_secs(5);
 const LEADERS_TIMEOUT: Duration = Duration::from_secs(5);
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(10);
@@ -43,7 +49,7 @@ pub struct Log {
 #[derive(Clone)]
 enum Target {
     Kafka(Producer),
-    Memory(Memory),
+    Memory(Memory, Option<OffsetFile>),
 }
 
 /// Where an appended record stands.
@@ -88,7 +94,8 @@ impl Clients {
     #[must_use]
     pub fn new(worker: &WorkerConfig) -> Self {
         let memory = worker.standalone.as_ref().map(|_| Memory::default());
-        Self { common: worker.clients.common.clone(), memory, group: worker.group_id.clone() }
+        let file = worker.standalone.as_ref().map(|own| OffsetFile::new(&own.offset_file, &worker.offset_topic.name));
+        Self { common: worker.clients.common.clone(), memory, offset_file: file, group: worker.group_id.clone() }
     }
 
     /// The same with a connector's settings: where its offsets are kept in a topic of its own.
@@ -132,8 +139,9 @@ impl Clients {
     /// # Errors
     /// `Config` when a topic is not fit; a person must act.
     pub async fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<()> {
-        if self.is_standalone() {
-            return Ok(());
+        if let (Some(memory), Some(file)) = (&self.memory, &self.offset_file) {
+            let is_wanted = topics.iter().any(|topic| file.is_of(&topic.topic.name));
+            return if is_wanted { file.load(memory) } else { Ok(()) };
         }
         let admin = self.admin()?;
         let mut wait = RETRY_MIN;
@@ -151,7 +159,7 @@ impl Clients {
     /// `Config` when the client settings are wrong.
     pub fn log(&self) -> Result<Log> {
         if let Some(memory) = &self.memory {
-            return Ok(Log { target: Target::Memory(memory.clone()) });
+            return Ok(Log { target: Target::Memory(memory.clone(), self.offset_file.clone()) });
         }
         let timeout_ms = APPEND_TIMEOUT.as_millis().to_string();
         let own = [
@@ -199,6 +207,45 @@ impl Clients {
         Ok(Reader { source: Source::Kafka(TopicReader { topic: topic.to_owned(), consumer, unread }), end_told: false })
     }
 
+    /// Waits until every record that is in a topic now is either committed or aborted: a reader does not see what lies behind the first
+    /// that is neither, though it be committed. Brokers end what nobody ends within its `transaction.timeout.ms`.
+    ///
+    /// # Errors
+    /// `Config` when the client settings are wrong.
+    pub async fn until_settled(&self, topic: &str) -> Result<()> {
+        if self.is_standalone() {
+            return Ok(());
+        }
+        let client = |isolation: &str| -> Result<Arc<BaseConsumer>> {
+            let mut settings = self.consumer("the internal topics", &[])?;
+            settings.set("enable.auto.commit", "false").set("isolation.level", isolation);
+            Ok(Arc::new(settings.create().map_err(cannot("make a consumer for the internal topics"))?))
+        };
+        let (all, settled) = (client("read_uncommitted")?, client("read_committed")?);
+        let mut wait = RETRY_MIN;
+        let wanted = loop {
+            match ends(&all, topic).await {
+                Ok(wanted) => break wanted,
+                Err(error) => self.unreached(error, &mut wait).await?,
+            }
+        };
+        let began = Instant::now();
+        let mut told = false;
+        loop {
+            match ends(&settled, topic).await {
+                Ok(seen) if wanted.iter().all(|(partition, end)| seen.get(partition).is_some_and(|seen| seen >= end)) => {
+                    return Ok(());
+                }
+                Ok(_) => tokio::time::sleep(SETTLE_STEP).await,
+                Err(error) => self.unreached(error, &mut wait).await?,
+            }
+            if !told && began.elapsed() >= SETTLE_TELL {
+                told = true;
+                tracing::warn!(topic, "a transaction in the topic is open; waiting until it is committed or aborted");
+            }
+        }
+    }
+
     /// Says what is waited for, and waits before the next attempt; passes on what waiting does not mend.
     async fn unreached(&self, error: Error, wait: &mut Duration) -> Result<()> {
         if error.kind() != ErrorKind::Retriable {
@@ -216,6 +263,21 @@ impl Clients {
         props.extend(own.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
         props
     }
+}
+
+/// The end of each partition, as far as the client's isolation level lets it see.
+async fn ends(client: &Arc<BaseConsumer>, topic: &str) -> Result<BTreeMap<i32, i64>> {
+    let (client, topic) = (client.clone(), topic.to_owned());
+    let asked = tokio::task::spawn_blocking(move || -> Result<BTreeMap<i32, i64>> {
+        let what = |error: KafkaError| Error::retriable(format!("look up the end of topic {topic}")).with_source(error);
+        let metadata = client.fetch_metadata(Some(&topic), LEADERS_TIMEOUT).map_err(what)?;
+        let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions()).map(|partition| partition.id());
+        let end = |partition| -> Result<(i32, i64)> {
+            Ok((partition, client.fetch_watermarks(&topic, partition, LEADERS_TIMEOUT).map_err(what)?.1))
+        };
+        partitions.map(end).collect()
+    });
+    asked.await.map_err(|panicked| Error::fatal("look up the end of a topic").with_source(panicked))?
 }
 
 /// Lets a consumer ask for the topic's leaders now. Left to itself it does so with its next look around, a second later.
@@ -241,7 +303,7 @@ impl Log {
     pub async fn append(&self, topic: &str, records: Vec<Record>) -> Result<Vec<Position>> {
         let producer = match &self.target {
             Target::Kafka(producer) => producer,
-            Target::Memory(memory) => return Ok(memory.append(topic, records)),
+            Target::Memory(memory, file) => return append_to_memory(memory, file.as_ref(), topic, records).await,
         };
         let topic: Arc<str> = topic.into();
         let outgoing = |record: Record| Outgoing {
@@ -264,6 +326,22 @@ impl Log {
             tracing::warn!("the last records for the internal topics were not acknowledged: {error:#}");
         }
     }
+}
+
+/// Offsets of sources are stored when they are in the file.
+async fn append_to_memory(
+    memory: &Memory,
+    file: Option<&OffsetFile>,
+    topic: &str,
+    records: Vec<Record>,
+) -> Result<Vec<Position>> {
+    let positions = memory.append(topic, records);
+    if let Some(file) = file.filter(|file| file.is_of(topic)) {
+        let (file, memory) = (file.clone(), memory.clone());
+        let saved = tokio::task::spawn_blocking(move || file.save(&memory)).await;
+        saved.map_err(|panicked| Error::fatal("write offsets of sources").with_source(panicked))??;
+    }
+    Ok(positions)
 }
 
 impl Reader {

@@ -51,6 +51,14 @@ impl Memory {
         MemoryReader { before: before.into(), since }
     }
 
+    /// The newest value of each key of a topic, oldest first.
+    pub(super) fn newest(&self, topic: &str) -> Vec<(String, Vec<u8>)> {
+        let topics = self.lock();
+        let mut newest: Vec<_> = topics.get(topic).into_iter().flat_map(|topic| &topic.newest).collect();
+        newest.sort_unstable_by_key(|(_, (offset, _))| *offset);
+        newest.into_iter().map(|(key, (_, value))| (key.clone(), value.clone())).collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Topic>> {
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -2,6 +2,8 @@
 
 pub mod log;
 mod memory;
+mod java_map;
+mod offset_file;
 pub mod topic;
 pub mod json;
 pub mod event;

@@ -19,6 +19,8 @@ pub struct OffsetTopic {
     clients: Clients,
     spec: Arc<TopicSpec>,
     log: Arc<OnceLock<Log>>,
+    /// It is written in transactions: those of others may hide what is committed.
+    is_transactional: bool,
 }
 
 /// The offsets of one connector. Clones share what was read.
@@ -33,8 +35,8 @@ pub struct OffsetStore {
 impl OffsetTopic {
     /// A topic in the reach of these clients.
     #[must_use]
-    pub fn new(clients: Clients, spec: TopicSpec) -> Self {
-        Self { clients, spec: Arc::new(spec), log: Arc::default() }
+    pub fn new(clients: Clients, spec: TopicSpec, is_transactional: bool) -> Self {
+        Self { clients, spec: Arc::new(spec), log: Arc::default(), is_transactional }
     }
 
     /// Its name.
@@ -55,6 +57,9 @@ impl OffsetTopic {
     }
 
     async fn read_into(&self, connector: &str, offsets: &mut SourceOffsets) -> Result<()> {
+        if self.is_transactional {
+            self.clients.until_settled(self.name()).await?;
+        }
         let mut reader = self.clients.reader(self.name()).await?;
         while let Read::Record { at, key, value } = reader.next().await {
             match SourceOffset::parse(&key, value.as_deref()) {

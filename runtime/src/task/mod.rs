@@ -18,9 +18,11 @@ pub mod sink;
 mod in_flight;
 mod topic_creation;
 mod outbound;
+pub mod transaction;
 pub mod source;
 
 pub use about::about;
 pub use sink::start as start_sink;
 pub use source::start as start_source;
+pub use transaction::{ExactlyOnce, Fence};
 pub use unit::{Event, TaskEvent, TaskHandle, TaskSpec, Wanted};

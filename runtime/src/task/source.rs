@@ -1,9 +1,11 @@
-//! The source loop: poll, transforms, convert, settle failures, produce, acknowledged heads, store offsets.
+//! The source loop: poll, transforms, convert, settle failures, produce, acknowledged heads, store offsets; exactly once: produce and
+//! offsets in one transaction.
 
 use futures::future::BoxFuture;
 use penstock_api::batch::Stage as FailedStage;
 use penstock_api::{
     Constructor, Error, ErrorKind, Failure, Next, Polled, RawRecord, Result, SourceContext, SourceTask, TimestampType,
+    TransactionEnd,
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,7 +20,9 @@ use super::outbound::{Outbound, OutboundStage, Row, RowOutcome, text};
 use super::pipeline::Pipeline;
 use super::topic_creation::TopicCreator;
 use super::topics::TopicsUsed;
+use super::transaction::{COMMIT_TIMEOUT, ExactlyOnce, OFFSETS, Transactions, committed};
 use super::unit::{self, Event, Reporter, TaskEvent, TaskHandle, TaskSpec, Wanted};
+use crate::config::Boundary;
 use crate::kafka::{Outcome, Outgoing, StreamProducer, Undelivered, settings};
 use crate::metrics::{ActiveRecords, CommitOutcome, Doing, Stage, TaskMetrics};
 use crate::store::OffsetStore;
@@ -40,12 +44,22 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// As Java names who produces.
 const PRODUCER_CLASS: &str = "org.apache.kafka.connect.runtime.WorkerSourceTask";
 
-/// Starts a source task; what becomes of it goes to `events`.
+/// Starts a source task; what becomes of it goes to `events`. Without `once` it is at least once.
 #[must_use]
-pub fn start(spec: TaskSpec, offsets: OffsetStore, events: mpsc::UnboundedSender<TaskEvent>) -> TaskHandle {
+pub fn start(
+    spec: TaskSpec,
+    offsets: OffsetStore,
+    once: Option<ExactlyOnce>,
+    events: mpsc::UnboundedSender<TaskEvent>,
+) -> TaskHandle {
     let kept = spec.clone();
-    unit::supervise(&kept, events, move |wanted, reporter| async move {
-        let mut source = SourceLoop::start(spec, offsets, reporter).await?;
+    unit::supervise(&kept, events, move |mut wanted, reporter| async move {
+        let starting = SourceLoop::start(spec, offsets, once, reporter);
+        let mut source = tokio::select! {
+            started = starting => started?,
+            // Nothing was read yet, and brokers may let it wait for long.
+            _ = wanted.wait_for(|wanted| wanted.is_end()) => return Ok(()),
+        };
         let outcome = source.run(wanted).await;
         let ended = source.end(outcome.is_ok()).await;
         outcome.and(ended)
@@ -76,6 +90,10 @@ struct Work {
     outbound: Option<Outbound>,
     flight: InFlight,
     storing: Option<Storing>,
+    /// Exactly once: offsets go with the records.
+    transactions: Option<Transactions>,
+    /// A transaction failed.
+    failure: Option<Error>,
     last_stored: Instant,
     /// It is time to tell the connector that it may commit; when offsets were stored since it was told last, that does not wait for
     /// the end of a poll.
@@ -95,7 +113,7 @@ struct Storing {
 }
 
 impl SourceLoop {
-    async fn start(spec: TaskSpec, offsets: OffsetStore, reporter: Reporter) -> Result<Self> {
+    async fn start(spec: TaskSpec, offsets: OffsetStore, once: Option<ExactlyOnce>, reporter: Reporter) -> Result<Self> {
         let config = &spec.connector;
         let Constructor::Source(make) = &config.plugin.construct else {
             return Err(Error::config(format!("connector.class {} is no source", config.plugin.class)));
@@ -103,7 +121,8 @@ impl SourceLoop {
         offsets.ensure().await.map_err(|e| e.context(format!("offsets of task {}", spec.id)))?;
         let pipeline = Pipeline::start(config, &spec.id).await?;
         let dead_letters = DeadLetterSender::start(config, &spec.id, spec.metrics.clone()).await?;
-        let producer = StreamProducer::new(settings::producer(&format!("task {}", spec.id), &producer_props(&spec))?)?;
+        let producer = producer(&spec, once.as_ref()).await?;
+        let boundary = config.source.as_ref().and_then(|source| source.boundary).unwrap_or(Boundary::Poll);
         let context = SourceContext::new(spec.id.clone(), Arc::new(offsets.clone()));
         let mut task = make().task();
         task.start(&spec.props, context.clone()).await.map_err(|e| e.context(format!("start task {}", spec.id)))?;
@@ -124,6 +143,8 @@ impl SourceLoop {
             topics_used: TopicsUsed::default(),
             outbound: None,
             storing: None,
+            transactions: once.map(|_| Transactions::new(boundary)),
+            failure: None,
             last_stored: now,
             commit_to_tell: false,
             has_stored: false,
@@ -235,7 +256,8 @@ impl SourceLoop {
 impl Work {
     /// Whether the connector may give records now.
     fn may_poll(&self) -> bool {
-        !self.is_done && self.outbound.is_none() && self.flight.len() < IN_FLIGHT_MAX && self.poll_at <= Instant::now()
+        let is_free = self.transactions.as_ref().is_none_or(Transactions::is_idle);
+        !self.is_done && is_free && self.outbound.is_none() && self.flight.len() < IN_FLIGHT_MAX && self.poll_at <= Instant::now()
     }
 
     fn has_news_for_task(&self) -> bool {
@@ -283,6 +305,7 @@ impl Work {
     async fn step(&mut self) -> Result<()> {
         self.take_outcomes().await?;
         self.advance().await?;
+        self.end_transaction()?;
         self.store_if_due();
         self.look_around();
         Ok(())
@@ -294,6 +317,7 @@ impl Work {
         tokio::select! {
             () = self.producer.news() => {}
             written = finished(&mut self.storing) => self.stored(written),
+            committed = committed(&mut self.transactions) => self.committed(committed),
             () = tokio::time::sleep_until(until) => {}
         }
     }
@@ -301,7 +325,9 @@ impl Work {
     fn next_deadline(&self) -> Instant {
         let now = Instant::now();
         let mut until = now + LOOK_INTERVAL;
-        if self.storing.is_none() {
+        if let Some(transactions) = &self.transactions {
+            until = until.min(transactions.deadline().unwrap_or(until));
+        } else if self.storing.is_none() {
             until = until.min(self.last_stored + self.spec.commit_interval);
         }
         match &self.outbound {
@@ -323,6 +349,7 @@ impl Work {
         let mut last: Option<Arc<str>> = None;
         for Outcome { number, topic, result } in outcomes {
             match result {
+                _ if number == OFFSETS => {}
                 Ok(at) => {
                     acknowledged += 1;
                     if last.as_ref().is_none_or(|last| !Arc::ptr_eq(last, &topic)) {
@@ -383,6 +410,9 @@ impl Work {
 
     /// Moves the batch on, as far as it goes now.
     async fn advance(&mut self) -> Result<()> {
+        if self.transactions.as_ref().is_some_and(|transactions| transactions.committing.is_some()) {
+            return Ok(());
+        }
         let Some(mut outbound) = self.outbound.take_if(|outbound| outbound.next_at <= Instant::now()) else { return Ok(()) };
         let stage = match take_stage(&mut outbound) {
             OutboundStage::Settling(rows) => self.settle(&mut outbound, rows).await?,
@@ -391,7 +421,7 @@ impl Work {
         let stage = match stage {
             // What lies behind a dead letter's record is stored only when the letter is safe.
             OutboundStage::Settled(rows) if self.letters_are_safe().await? => {
-                OutboundStage::Sending(self.launch(&mut outbound, rows))
+                OutboundStage::Sending(self.launch(&mut outbound, rows)?)
             }
             stage => stage,
         };
@@ -435,7 +465,7 @@ impl Work {
     }
 
     /// Takes the batch into the books; answers what is to be sent.
-    fn launch(&mut self, outbound: &mut Outbound, rows: Vec<Row>) -> VecDeque<(usize, Outgoing)> {
+    fn launch(&mut self, outbound: &mut Outbound, rows: Vec<Row>) -> Result<VecDeque<(usize, Outgoing)>> {
         let mut became = vec![0u32; outbound.positions.len()];
         for row in rows.iter().filter(|row| matches!(row.outcome, RowOutcome::Send(_))) {
             became[row.origin] += 1;
@@ -447,7 +477,54 @@ impl Work {
             RowOutcome::Send(outgoing) => Some((numbers[row.origin], outgoing)),
             _ => None,
         });
-        sent.collect()
+        let sent: VecDeque<_> = sent.collect();
+        if let Some(transactions) = &mut self.transactions {
+            transactions.add(sent.len(), &self.producer)?;
+        }
+        Ok(sent)
+    }
+
+    /// Ends the transaction if it is to end and nothing of it is under way any more.
+    fn end_transaction(&mut self) -> Result<()> {
+        if let Some(failure) = self.failure.take() {
+            return Err(failure.context(format!("write transactions of task {}", self.spec.id)));
+        }
+        let Some(transactions) = &mut self.transactions else { return Ok(()) };
+        transactions.look_at_the_clock();
+        if self.outbound.is_some() || !self.flight.is_empty() || transactions.committing.is_some() {
+            return Ok(());
+        }
+        let Some(end) = transactions.ending else { return Ok(()) };
+        // Everything is acknowledged, and so the heads are all that was read.
+        let offsets = stored_form(&self.spec.id.connector, &self.flight.take_heads());
+        if offsets.is_empty() && !transactions.is_open {
+            transactions.nothing_to_end();
+        } else {
+            transactions.end(end, offsets, &self.producer, &self.offsets);
+        }
+        Ok(())
+    }
+
+    /// A transaction has ended.
+    fn committed(&mut self, outcome: Result<()>) {
+        let Some(committing) = self.transactions.as_mut().and_then(|transactions| transactions.committing.take()) else { return };
+        match outcome {
+            Ok(()) => {
+                self.metrics.transaction(committing.records);
+                self.metrics.committed(CommitOutcome::Done, committing.began.elapsed());
+                self.commit_to_tell = true;
+                self.has_stored = true;
+                self.flight.forget_idle();
+            }
+            Err(error) => {
+                self.metrics.committed(CommitOutcome::Failed, committing.began.elapsed());
+                // It is aborted as far as that can be done, so that readers need not wait until brokers do so.
+                if let Some(transactions) = &mut self.transactions {
+                    transactions.is_open = true;
+                }
+                self.failure = Some(error);
+            }
+        }
     }
 
     /// Sends what there is room for. `Some`: the rest waits so long, or until something is acknowledged.
@@ -486,7 +563,7 @@ impl Work {
     }
 
     fn store_if_due(&mut self) {
-        if self.storing.is_some() || self.last_stored.elapsed() < self.spec.commit_interval {
+        if self.transactions.is_some() || self.storing.is_some() || self.last_stored.elapsed() < self.spec.commit_interval {
             return;
         }
         self.last_stored = Instant::now();
@@ -502,13 +579,8 @@ impl Work {
 
     /// Invariant 1, of sources: only what Kafka has acknowledged is in the heads.
     fn store(&self, heads: Vec<Head>) -> Storing {
-        let connector = &self.spec.id.connector;
-        let offset = |head: &Head| SourceOffset {
-            connector: connector.clone(),
-            partition: (*head.partition).clone(),
-            offset: Some(head.offset.to_map()),
-        };
-        let (store, offsets, within) = (self.offsets.clone(), heads.iter().map(offset).collect(), self.spec.commit_timeout);
+        let offsets = stored_form(&self.spec.id.connector, &heads);
+        let (store, within) = (self.offsets.clone(), self.spec.commit_timeout);
         let late = || Error::retriable("it took longer than offset.flush.timeout.ms");
         let written = async move { tokio::time::timeout(within, store.write(offsets)).await.unwrap_or_else(|_| Err(late())) };
         Storing { heads, began: Instant::now(), written: Box::pin(written) }
@@ -533,6 +605,15 @@ impl Work {
 
     /// Waits for acknowledgements; `clean`: the rest of a batch of which something was sent is sent first.
     async fn settle_down(&mut self, clean: bool) -> Result<()> {
+        if let Some(transactions) = &mut self.transactions {
+            if !clean {
+                return self.abort().await;
+            }
+            // Where the connector would end it nobody knows: what it has not bounded is read again.
+            if transactions.boundary != Boundary::Connector {
+                transactions.ending = Some(TransactionEnd::Commit);
+            }
+        }
         let is_sending = |outbound: &Outbound| matches!(outbound.stage, OutboundStage::Sending(_));
         if !clean || !self.outbound.as_ref().is_some_and(is_sending) {
             self.outbound = None;
@@ -540,15 +621,30 @@ impl Work {
         loop {
             self.take_outcomes().await?;
             self.advance().await?;
-            if self.outbound.is_none() && self.flight.is_empty() {
-                return Ok(());
+            self.end_transaction()?;
+            let is_free = self.transactions.as_ref().is_none_or(Transactions::is_idle);
+            if self.outbound.is_none() && self.flight.is_empty() && is_free {
+                return self.abort().await;
             }
             self.something_happens().await;
         }
     }
 
+    /// Aborts a transaction that is left open.
+    async fn abort(&mut self) -> Result<()> {
+        let Some(transactions) = self.transactions.as_mut().filter(|transactions| transactions.is_open) else { return Ok(()) };
+        transactions.is_open = false;
+        if let Err(error) = self.producer.abort(self.spec.commit_timeout).await {
+            tracing::warn!(error = %format!("{error:#}"), "a transaction was not aborted; brokers will do so");
+        }
+        Ok(())
+    }
+
     /// Stores what is acknowledged, for the last time.
     async fn store_last(&mut self) {
+        if self.transactions.is_some() {
+            return;
+        }
         loop {
             if self.storing.is_some() {
                 let written = finished(&mut self.storing).await;
@@ -562,9 +658,13 @@ impl Work {
         }
     }
 
-    fn serve_requests(&self) {
-        if self.context.take_requests().reconfigure {
+    fn serve_requests(&mut self) {
+        let requests = self.context.take_requests();
+        if requests.reconfigure {
             self.reporter.report(Event::Reconfigure);
+        }
+        if let (Some(end), Some(transactions)) = (requests.transaction, &mut self.transactions) {
+            transactions.asked(end);
         }
     }
 
@@ -596,9 +696,30 @@ fn dropped() -> Error {
     Error::fatal("the worker dropped this task")
 }
 
-/// The producer's settings: what the connector overrides, above what makes it this task's.
-fn producer_props(spec: &TaskSpec) -> penstock_api::Props {
+fn stored_form(connector: &Arc<str>, heads: &[Head]) -> Vec<SourceOffset> {
+    let offset = |head: &Head| SourceOffset {
+        connector: connector.clone(),
+        partition: (*head.partition).clone(),
+        offset: Some(head.offset.to_map()),
+    };
+    heads.iter().map(offset).collect()
+}
+
+/// The task's producer. Invariant 4: when it is exactly once, older generations were fenced before it begins, and it is of the newest
+/// after it has begun; what could begin in between is then known to have been fenced.
+async fn producer(spec: &TaskSpec, once: Option<&ExactlyOnce>) -> Result<StreamProducer> {
     let mut props = spec.connector.producer.clone();
     props.entry("client.id".into()).or_insert_with(|| producer_client_id(&spec.id));
-    props
+    let who = format!("task {}", spec.id);
+    let Some(once) = once else { return StreamProducer::new(settings::producer(&who, &props)?) };
+    (once.fence)().await?;
+    props.insert("transactional.id".into(), once.transactional_id.clone());
+    props.insert("enable.idempotence".into(), "true".into());
+    // librdkafka takes none that is longer than a transaction may be.
+    let timeout = props.entry("transaction.timeout.ms".into()).or_insert_with(|| COMMIT_TIMEOUT.as_millis().to_string()).clone();
+    props.insert("delivery.timeout.ms".into(), timeout);
+    let producer = StreamProducer::new(settings::producer(&who, &props)?)?;
+    producer.init_transactions().await?;
+    (once.fence)().await?;
+    Ok(producer)
 }

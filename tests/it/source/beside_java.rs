@@ -215,3 +215,37 @@ async fn changes(kafka: &Kafka, side: &Side<'_>, lines: &Lines) -> Result<Value>
     said.push(records(kafka, &side.topic).await?);
     Ok(said.into())
 }
+
+/// The same standalone worker file, ours and Java's in turn: each goes on where the other stopped.
+#[tokio::test]
+async fn standalone_workers_go_on_from_each_others_offset_file() -> Result<()> {
+    let kafka = Kafka::shared().await?;
+    let lines = Lines::new()?;
+    kafka.create_topic(&lines.topic, 1).await?;
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("connect.offsets");
+    let mut config = lines.config(&[("name", &lines.name)]);
+    config.insert("connector.class".into(), "org.apache.kafka.connect.file.FileStreamSourceConnector".into());
+    let text: String = config.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+    let connectors = [("lines.properties", text)];
+    let mut expected: Vec<String> = Vec::new();
+    for turn in 0..4 {
+        for line in ["first", "second"] {
+            expected.push(format!("{line} of turn {turn}"));
+        }
+        lines.append(&expected[turn * 2..])?;
+        let wanted: Vec<&str> = expected.iter().map(String::as_str).collect();
+        if turn % 2 == 0 {
+            let ours = Worker::builder(kafka).standalone(&connectors).property("offset.storage.file.filename", file.display());
+            let mut ours = ours.start().await?;
+            lines.wait_for(kafka, &wanted).await?;
+            ours.stop().await?;
+        } else {
+            let java = JavaConnect::builder(kafka).lean().standalone(&connectors);
+            let mut java = java.property("offset.storage.file.filename", file.display()).start().await?;
+            lines.wait_for(kafka, &wanted).await?;
+            java.stop().await?;
+        }
+    }
+    Ok(())
+}
