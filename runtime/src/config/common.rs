@@ -1,8 +1,6 @@
 //! The keys that all sink or all source connectors share, as data: names, types, defaults and places on a form are Connect's.
 
-use std::collections::BTreeSet;
-
-use penstock_api::config::{Check, ConfigDef, ConfigKey, ConfigType, Default, Importance, Width, split_list};
+use penstock_api::config::{Check, ConfigDef, ConfigKey, ConfigType, Default, Importance, Width};
 use penstock_api::{Plugin, PluginKind, Registry};
 
 use ConfigType::{Boolean, Class, Int, List, Long, Short, String as Text};
@@ -95,7 +93,6 @@ impl Row {
             "errors.restart.window.ms" | "errors.restart.delay.initial.ms" | "errors.restart.delay.max.ms" => Check::Min(1.0),
             "config.action.reload" => Check::OneOf(vec!["none".into(), "restart".into()]),
             "errors.tolerance" => Check::OneOf(vec!["none".into(), "all".into()]),
-            "topic.creation.groups" => Check::Custom(unique_groups),
             "exactly.once.support" => Check::OneOfIgnoreCase(vec!["REQUIRED".into(), "REQUESTED".into()]),
             "transaction.boundary" => Check::OneOfIgnoreCase(vec!["INTERVAL".into(), "POLL".into(), "CONNECTOR".into()]),
             "transaction.boundary.interval.ms" => Check::Min(0.0),
@@ -114,12 +111,6 @@ fn connector_name(name: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("String may not contain control sequences but had the following ASCII chars: {}", control.join(", ")))
-}
-
-fn unique_groups(groups: &str) -> Result<(), String> {
-    let groups = split_list(groups);
-    let unique: BTreeSet<&String> = groups.iter().collect();
-    if unique.len() == groups.len() { Ok(()) } else { Err("Duplicate alias provided.".into()) }
 }
 
 #[rustfmt::skip]

@@ -160,6 +160,8 @@ fn check(config: &RawConfig, registry: &Registry, worker: &WorkerConfig) -> Resu
     if plugin.kind() == PluginKind::Sink {
         check_topics(&mut report, &props);
         check_group(&mut report, &props, worker);
+    } else {
+        check_unique(&mut report, &props, "topic.creation.groups");
     }
     let own = plugin.config.keys().iter().filter(|key| report.position(&key.name).is_none()).cloned();
     report.define(&ConfigDef::new(own), &props);
@@ -332,15 +334,20 @@ impl Alias {
 
 /// Puts the keys of each alias behind its prefix.
 fn embed_aliases(report: &mut Report, props: &Props, registry: &Registry, what: Alias) {
+    check_unique(report, props, what.key);
     let aliases = split_list(props.get(what.key).map_or("", String::as_str));
-    let unique: BTreeSet<&String> = aliases.iter().collect();
-    if unique.len() < aliases.len() {
-        let shown = aliases.join(", ");
-        report.error(what.key, format!("Invalid value [{shown}] for configuration {}: Duplicate alias provided.", what.key));
-    }
     let mut seen = BTreeSet::new();
     for alias in aliases.iter().filter(|alias| seen.insert(*alias)) {
         embed_alias(report, props, registry, what, alias);
+    }
+}
+
+fn check_unique(report: &mut Report, props: &Props, key: &str) {
+    let aliases = split_list(props.get(key).map_or("", String::as_str));
+    let unique: BTreeSet<&String> = aliases.iter().collect();
+    if unique.len() < aliases.len() {
+        let shown = aliases.join(", ");
+        report.error(key, format!("Invalid value [{shown}] for configuration {key}: Duplicate alias provided."));
     }
 }
 
