@@ -2,6 +2,7 @@
 //! concerned fails, and that no record is lost. The host alone is tried in `plugins.rs`.
 
 mod sinks;
+mod sources;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! Real components in the real host: what they may do, and what happens when they do what they must not. No Kafka.
 
+mod sources;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

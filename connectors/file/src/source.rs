@@ -29,7 +29,7 @@ const POSITION: &str = "position";
 
 /// The source as a plugin.
 #[must_use]
-pub fn plugin() -> Plugin {
+pub(crate) fn plugin() -> Plugin {
     Plugin {
         class: CLASS.into(),
         aliases: Vec::new(),

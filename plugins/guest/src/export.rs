@@ -56,7 +56,8 @@ macro_rules! export_sinks {
 
         const _: () = {
             use $crate::sink::calls;
-            use $crate::wit::sink::exports::penstock::connect::{connector, sink};
+            use $crate::wit::connector::exports::penstock::connect::connector;
+            use $crate::wit::sink::exports::penstock::connect::sink;
             use $crate::wit::types::Error;
 
             type Properties = ::std::vec::Vec<(::std::string::String, ::std::string::String)>;
@@ -107,7 +108,57 @@ macro_rules! export_sinks {
             }
         };
 
+        $crate::wit::connector::export_connector!(PenstockComponent with_types_in $crate::wit::connector);
         $crate::wit::sink::export_sink!(PenstockComponent with_types_in $crate::wit::sink);
+    };
+}
+
+/// Exports a component of sources: `export_sources!(classes)`, where `classes` is a `fn() -> Vec<SourceClass>`.
+#[macro_export]
+macro_rules! export_sources {
+    ($classes:expr) => {
+        $crate::__export_plugin!($classes, sources);
+
+        const _: () = {
+            use $crate::source::calls;
+            use $crate::wit::connector::exports::penstock::connect::connector;
+            use $crate::wit::source::exports::penstock::connect::source;
+            use $crate::wit::types::Error;
+
+            type Properties = ::std::vec::Vec<(::std::string::String, ::std::string::String)>;
+            type Answer<T> = ::core::result::Result<T, Error>;
+
+            impl connector::Guest for PenstockComponent {
+                fn validate(class: ::std::string::String, properties: Properties) -> ::std::vec::Vec<connector::Problem> {
+                    calls::validate($classes(), class, properties)
+                }
+
+                fn plan(
+                    class: ::std::string::String,
+                    properties: Properties,
+                    tasks_max: u32,
+                ) -> Answer<::std::vec::Vec<Properties>> {
+                    calls::plan($classes(), class, properties, tasks_max)
+                }
+            }
+
+            impl source::Guest for PenstockComponent {
+                fn start() -> Answer<source::Attention> {
+                    calls::start()
+                }
+
+                fn poll(out: &$crate::wit::outgoing::Outbox) -> Answer<source::Next> {
+                    calls::poll(out)
+                }
+
+                fn acknowledged(offsets: Properties) -> Answer<()> {
+                    calls::acknowledged(offsets)
+                }
+            }
+        };
+
+        $crate::wit::connector::export_connector!(PenstockComponent with_types_in $crate::wit::connector);
+        $crate::wit::source::export_source!(PenstockComponent with_types_in $crate::wit::source);
     };
 }
 
@@ -156,6 +207,11 @@ enum Running {
 
 thread_local! {
     static CONFIGURED: RefCell<Option<Configured>> = const { RefCell::new(None) };
+}
+
+/// The calls of a component of sources.
+pub mod sources {
+    pub use crate::source::calls::{configure, describe, stop};
 }
 
 /// The calls of a component of sinks.

@@ -46,8 +46,9 @@
 //! ```
 //!
 //! Sinks have both forms too: [`SinkConnector`] with [`SinkTask`], or [`ColumnSink`]; `export_sinks!` takes a list of [`SinkClass`].
+//! So have sources: [`SourceConnector`] with [`SourceTask`], or [`ColumnSource`]; `export_sources!` takes a list of [`SourceClass`].
 //!
-//! A component is of one kind - transforms, predicates or sinks - and holds any number of classes. What the functions promise stands
+//! A component is of one kind - transforms, predicates, sinks or sources - and holds any number of classes. What the functions promise stands
 //! in the WIT files, which are the manual. The crate must be a `cdylib`, and chooses `opt-level`, `lto`, `strip` and
 //! `panic = "abort"` in its own profile: see `examples/retail/transform`.
 
@@ -60,6 +61,8 @@ pub mod log;
 mod records;
 #[doc(hidden)]
 pub mod sink;
+#[doc(hidden)]
+pub mod source;
 pub mod wit;
 
 pub use class::{ColumnPredicate, ColumnTransform, PredicateClass, TransformClass};
@@ -68,4 +71,6 @@ pub use penstock_api::config::{Check, Default as ConfigDefault, Width};
 pub use penstock_api::*;
 pub use rows::Batch;
 pub use sink::{ColumnSink, SinkClass};
+pub use source::{ColumnSource, Outbox, OutgoingRow, OutgoingRows, SourceClass, SourceTaskContext};
 pub use wit::batches::{Encoding, FieldKind, Format as RowFormat, HeaderForm};
+pub use wit::outgoing::Form;

@@ -247,8 +247,9 @@ pub mod calls {
     use super::{ColumnSink, SinkClass, TASK, unknown};
     use crate::export::class_of;
     use crate::rows::{Batch, error_of};
+    use crate::wit::connector::exports::penstock::connect::connector;
     use crate::wit::plugin::exports::penstock::connect::plugin;
-    use crate::wit::sink::exports::penstock::connect::{connector, sink};
+    use crate::wit::sink::exports::penstock::connect::sink;
     use crate::wit::{batches, types};
 
     type Properties = Vec<(String, String)>;

@@ -111,6 +111,40 @@ pub mod predicate {
     });
 }
 
+/// What the connectors of sinks and sources export beside it.
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    elided_lifetimes_in_paths,
+    unsafe_op_in_unsafe_fn,
+    unused_qualifications,
+    clippy::all,
+    clippy::pedantic,
+    clippy::allow_attributes_without_reason,
+    clippy::undocumented_unsafe_blocks,
+    clippy::semicolon_if_nothing_returned,
+    clippy::needless_pass_by_value,
+    reason = "generated code"
+)]
+pub mod connector {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        inline: "
+            package penstock:sdk;
+            world connectors {
+                export penstock:connect/connector@0.1.0;
+            }
+        ",
+        world: "penstock:sdk/connectors",
+        with: {
+            "penstock:connect/types@0.1.0": crate::wit::plugin::penstock::connect::types,
+        },
+        pub_export_macro: true,
+        export_macro_name: "export_connector",
+        default_bindings_module: "penstock_plugin::wit::connector",
+    });
+}
+
 /// What sinks export beside it.
 #[allow(
     missing_docs,
@@ -133,7 +167,6 @@ pub mod sink {
             package penstock:sdk;
             world sinks {
                 import penstock:connect/batches@0.1.0;
-                export penstock:connect/connector@0.1.0;
                 export penstock:connect/sink@0.1.0;
             }
         ",
@@ -149,4 +182,44 @@ pub mod sink {
     });
 }
 
+/// What sources import and export beside it.
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    elided_lifetimes_in_paths,
+    unsafe_op_in_unsafe_fn,
+    unused_qualifications,
+    clippy::all,
+    clippy::pedantic,
+    clippy::allow_attributes_without_reason,
+    clippy::undocumented_unsafe_blocks,
+    clippy::semicolon_if_nothing_returned,
+    clippy::needless_pass_by_value,
+    reason = "generated code"
+)]
+pub mod source {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        inline: "
+            package penstock:sdk;
+            world sources {
+                import penstock:connect/outgoing@0.1.0;
+                import penstock:connect/offsets@0.1.0;
+                import penstock:connect/reconfigure@0.1.0;
+                export penstock:connect/source@0.1.0;
+            }
+        ",
+        world: "penstock:sdk/sources",
+        generate_all,
+        with: {
+            "penstock:connect/types@0.1.0": crate::wit::plugin::penstock::connect::types,
+            "penstock:connect/columns@0.1.0": crate::wit::plugin::penstock::connect::columns,
+        },
+        pub_export_macro: true,
+        export_macro_name: "export_source",
+        default_bindings_module: "penstock_plugin::wit::source",
+    });
+}
+
 pub use plugin::penstock::connect::{batches, columns, log, types};
+pub use source::penstock::connect::{offsets, outgoing, reconfigure};

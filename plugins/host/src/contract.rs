@@ -95,6 +95,31 @@ pub(crate) mod sinks {
     });
 }
 
+/// What sources import and export beside it.
+pub(crate) mod sources {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        inline: "
+            package penstock:worker;
+            world sources {
+                import penstock:connect/outgoing@0.1.0;
+                import penstock:connect/offsets@0.1.0;
+                import penstock:connect/reconfigure@0.1.0;
+                export penstock:connect/connector@0.1.0;
+                export penstock:connect/source@0.1.0;
+            }
+        ",
+        world: "penstock:worker/sources",
+        imports: { "penstock:connect/offsets.stored": async | trappable, default: trappable },
+        exports: { default: async },
+        with: {
+            "penstock:connect/types": super::common::penstock::connect::types,
+            "penstock:connect/columns": super::common::penstock::connect::columns,
+            "penstock:connect/outgoing.outbox": crate::outbox::OutboxHandle,
+        },
+    });
+}
+
 pub(crate) use common::exports::penstock::connect::plugin;
 pub(crate) use common::penstock::connect::{batches, columns, log, types};
 

@@ -1,18 +1,19 @@
 //! The one wasmtime engine: how components are compiled, what they may import, and the clock that interrupts them.
 
+use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use wasmtime::EngineWeak;
 use wasmtime::component::{Component, HasSelf, Linker};
 
 use crate::cache::{Cache, default_dir, hex};
-use crate::contract::common;
+use crate::contract::{common, sources};
 use crate::state::State;
 
 /// What the worker grants all components.
@@ -55,6 +56,7 @@ impl Engine {
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         common::Common::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+        sources::Sources::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
         let clock = Clock::start(&engine);
         Ok(Arc::new(Self { cache: open_cache(&config), engine, linker, clock, config }))
     }
@@ -96,8 +98,8 @@ impl Engine {
     }
 
     /// Marks the time of a call into a guest; without one the clock stands still.
-    pub(crate) fn running(&self) -> Running<'_> {
-        self.clock.running()
+    pub(crate) fn running(&self, waits: &Arc<Waits>) -> Running<'_> {
+        self.clock.running(waits.clone())
     }
 
     fn key(&self, bytes: &[u8]) -> String {
@@ -134,6 +136,34 @@ struct Hands {
 pub(crate) struct Running<'c> {
     clock: &'c Clock,
     since: u32,
+    waits: Arc<Waits>,
+    waited_before: Duration,
+}
+
+/// How long an instance's calls have waited for the worker itself: that is not the guest's time.
+#[derive(Default)]
+pub(crate) struct Waits(Mutex<(Duration, Option<Instant>)>);
+
+impl Waits {
+    /// Waits for something on a guest's behalf.
+    pub(crate) async fn wait<T>(&self, something: impl Future<Output = T>) -> T {
+        self.lock().1 = Some(Instant::now());
+        let answer = something.await;
+        let mut waits = self.lock();
+        if let Some(since) = waits.1.take() {
+            waits.0 += since.elapsed();
+        }
+        answer
+    }
+
+    fn so_far(&self) -> Duration {
+        let waits = self.lock();
+        waits.0 + waits.1.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (Duration, Option<Instant>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Clock {
@@ -147,18 +177,21 @@ impl Clock {
         Self { hands, thread: handle.thread().clone() }
     }
 
-    fn running(&self) -> Running<'_> {
+    fn running(&self, waits: Arc<Waits>) -> Running<'_> {
         if self.hands.calls.fetch_add(1, Ordering::AcqRel) == 0 {
             self.thread.unpark();
         }
-        Running { clock: self, since: self.hands.ticks.load(Ordering::Relaxed) }
+        let (since, waited_before) = (self.hands.ticks.load(Ordering::Relaxed), waits.so_far());
+        Running { clock: self, since, waits, waited_before }
     }
 }
 
 impl Running<'_> {
-    /// For how long, counted in ticks: less than the time on the wall when the machine stood still or was short of time.
+    /// For how long, counted in ticks: less than the time on the wall when the machine stood still or was short of time. Without the time
+    /// that the guest has waited for the worker.
     pub(crate) fn elapsed(&self) -> Duration {
-        TICK * self.clock.hands.ticks.load(Ordering::Relaxed).wrapping_sub(self.since)
+        let ticked = TICK * self.clock.hands.ticks.load(Ordering::Relaxed).wrapping_sub(self.since);
+        ticked.saturating_sub(self.waits.so_far().saturating_sub(self.waited_before))
     }
 }
 

@@ -1,6 +1,8 @@
 //! One instance of a component for one task: a store with its limits, and calls that end in time.
 
+mod connector;
 mod sink;
+mod source;
 
 use std::fmt;
 use std::future::Future;
@@ -15,9 +17,10 @@ use crate::batch::{Call, Misuse};
 use crate::contract::common::Common;
 use crate::contract::predicates::Predicates;
 use crate::contract::sinks::Sinks;
+use crate::contract::sources::Sources;
 use crate::contract::transforms::Transforms;
 use crate::contract::{self, plugin, types};
-use crate::engine::{Engine, Running};
+use crate::engine::{Engine, Running, Waits};
 use crate::guest_log::{GuestLog, Owner};
 use crate::state::{BatchHandle, State};
 
@@ -27,6 +30,7 @@ pub(crate) enum Kind {
     Transforms,
     Predicates,
     Sinks,
+    Sources,
 }
 
 impl Kind {
@@ -36,6 +40,7 @@ impl Kind {
             Kind::Transforms => "transforms",
             Kind::Predicates => "predicates",
             Kind::Sinks => "sinks",
+            Kind::Sources => "sources",
         }
     }
 }
@@ -55,12 +60,14 @@ pub(crate) struct Instance {
     store: Store<State>,
     common: Common,
     exports: Exports,
+    waits: Arc<Waits>,
 }
 
 enum Exports {
     Transforms(Transforms),
     Predicates(Predicates),
     Sinks(Sinks),
+    Sources(Sources),
 }
 
 /// A guest did not return: it trapped, took too long, or misused the contract. For people.
@@ -93,11 +100,12 @@ impl Loaded {
         let engine = self.engine.clone();
         let deadline = engine.config.call_deadline;
         let state = State::new(GuestLog::new(owner), engine.config.memory_bytes_max, deadline);
+        let waits = state.waits.clone();
         let mut store = Store::new(engine.wasmtime(), state);
         store.limiter(|state| &mut state.memory);
         store.epoch_deadline_async_yield_and_update(1);
         store.set_epoch_deadline(1);
-        let instance = bounded(&engine.running(), deadline, self.pre.instantiate_async(&mut store)).await;
+        let instance = bounded(&engine.running(&waits), deadline, self.pre.instantiate_async(&mut store)).await;
         let instance = instance.map_err(|failure| explain(failure, &store, deadline))?;
         let exported = |e: wasmtime::Error| Stopped { why: format!("it lacks an export: {e:#}"), was_cut_short: false };
         let common = Common::new(&mut store, &instance).map_err(exported)?;
@@ -105,8 +113,9 @@ impl Loaded {
             Kind::Transforms => Exports::Transforms(Transforms::new(&mut store, &instance).map_err(exported)?),
             Kind::Predicates => Exports::Predicates(Predicates::new(&mut store, &instance).map_err(exported)?),
             Kind::Sinks => Exports::Sinks(Sinks::new(&mut store, &instance).map_err(exported)?),
+            Kind::Sources => Exports::Sources(Sources::new(&mut store, &instance).map_err(exported)?),
         };
-        Ok(Instance { engine, store, common, exports })
+        Ok(Instance { engine, store, common, exports, waits })
     }
 }
 
@@ -114,7 +123,9 @@ impl Instance {
     pub(crate) async fn describe(&mut self) -> Result<Vec<plugin::Class>, Stopped> {
         let deadline = self.begin(self.engine.config.call_deadline);
         let call = self.common.penstock_connect_plugin().call_describe(&mut self.store);
-        bounded(&self.engine.running(), deadline, call).await.map_err(|failure| explain(failure, &self.store, deadline))
+        bounded(&self.engine.running(&self.waits), deadline, call)
+            .await
+            .map_err(|failure| explain(failure, &self.store, deadline))
     }
 
     /// Makes it work as a class. The inner error is the guest's own.
@@ -124,7 +135,7 @@ impl Instance {
         let context =
             plugin::Context { connector: owner.connector.to_string(), task: owner.task, alias: owner.alias.to_string() };
         let call = self.common.penstock_connect_plugin().call_configure(&mut self.store, class, &properties, &context);
-        let answer = bounded(&self.engine.running(), deadline, call).await;
+        let answer = bounded(&self.engine.running(&self.waits), deadline, call).await;
         let answer = answer.map_err(|failure| explain(failure, &self.store, deadline))?;
         Ok(answer.map_err(contract::error))
     }
@@ -134,7 +145,7 @@ impl Instance {
         let may_change = matches!(self.exports, Exports::Transforms(_));
         self.store.data_mut().call = Some(Call::new(batch, rows, may_change, self.engine.config.memory_bytes_max));
         let deadline = self.begin(deadline);
-        let running = self.engine.running();
+        let running = self.engine.running(&self.waits);
         let handle = Resource::<BatchHandle>::new_borrow(0);
         let answer = match &self.exports {
             Exports::Transforms(exports) => {
@@ -149,6 +160,7 @@ impl Instance {
                 let call = exports.penstock_connect_sink().call_put(&mut self.store, handle);
                 bounded(&running, deadline, call).await.map(|answer| answer.map(|()| Answer::Applied))
             }
+            Exports::Sources(_) => unreachable!("sources are shown no batch"),
         };
         let answer = match answer {
             Ok(Ok(answer)) => Ok(answer),
@@ -168,7 +180,7 @@ impl Instance {
     pub(crate) async fn stop(mut self) {
         let deadline = self.begin(self.engine.config.call_deadline);
         let call = self.common.penstock_connect_plugin().call_stop(&mut self.store);
-        if let Err(failure) = bounded(&self.engine.running(), deadline, call).await {
+        if let Err(failure) = bounded(&self.engine.running(&self.waits), deadline, call).await {
             let why = explain(failure, &self.store, deadline);
             self.store.data().log.line(contract::log::Level::Warn, &format!("stopping the plugin: {why}"), &[]);
         }

@@ -7,13 +7,16 @@
 mod adapter;
 mod batch;
 mod cache;
+mod component;
 mod contract;
 mod engine;
 mod guest_log;
 mod instance;
 mod load;
 mod manifest;
+mod outbox;
 mod sink;
+mod source;
 mod state;
 
 use std::cmp::Ordering;

@@ -8,12 +8,14 @@ use std::sync::Arc;
 use penstock_api::{Constructor, Plugin, Predicate, Transform};
 
 use crate::adapter::{ComponentPredicate, ComponentTransform, Guest};
+use crate::component::Component;
 use crate::contract::{PACKAGE, VERSION};
 use crate::engine::Engine;
 use crate::guest_log::Owner;
 use crate::instance::{Kind, Loaded};
 use crate::manifest::{self, Class};
 use crate::sink::ComponentSink;
+use crate::source::ComponentSource;
 
 /// Larger files are refused. Components of interpreted languages take some 20 MiB.
 const FILE_BYTES_MAX: u64 = 256 << 20;
@@ -78,18 +80,23 @@ fn kind(engine: &Engine, component: &wasmtime::component::Component) -> Result<K
     }
     let has =
         |interface: &str| ours.iter().any(|name| name.strip_prefix(PACKAGE).is_some_and(|rest| rest.starts_with(interface)));
-    let kinds = [("/transform@", Kind::Transforms), ("/predicate@", Kind::Predicates), ("/sink@", Kind::Sinks)];
+    let kinds = [
+        ("/transform@", Kind::Transforms),
+        ("/predicate@", Kind::Predicates),
+        ("/sink@", Kind::Sinks),
+        ("/source@", Kind::Sources),
+    ];
     let kinds: Vec<Kind> = kinds.into_iter().filter(|(interface, _)| has(interface)).map(|(_, kind)| kind).collect();
     match (&kinds[..], has("/plugin@"), has("/connector@")) {
-        ([Kind::Sinks], true, true) => Ok(Kind::Sinks),
+        ([kind @ (Kind::Sinks | Kind::Sources)], true, true) => Ok(*kind),
         ([kind @ (Kind::Transforms | Kind::Predicates)], true, _) => Ok(*kind),
         ([_, _, ..], _, _) => {
             let kinds = kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(" and ");
             Err(format!("it holds {kinds}. Build one component for each kind"))
         }
-        _ => {
-            Err(format!("it lacks exports: build it for the world {PACKAGE}/transforms, {PACKAGE}/predicates or {PACKAGE}/sinks"))
-        }
+        _ => Err(format!(
+            "it lacks exports: build it for one of the worlds transforms, predicates, sinks and sources of {PACKAGE}"
+        )),
     }
 }
 
@@ -108,7 +115,7 @@ fn plugin(loaded: &Arc<Loaded>, class: Class) -> Plugin {
     let of_class_name = Arc::<str>::from(name.as_str());
     let (made_from, of_class, checked_by) = (loaded.clone(), of_class_name.clone(), config.clone());
     let guest = move |props: &_| Guest::new(made_from.clone(), of_class.clone(), &checked_by, props);
-    let sink = ComponentSink { loaded: loaded.clone(), class: of_class_name.clone(), config: config.clone() };
+    let component = Component { loaded: loaded.clone(), class: of_class_name.clone(), config: config.clone() };
     let construct = match loaded.kind {
         Kind::Transforms => Constructor::Transformation(Arc::new(move |props| {
             Ok(Box::new(ComponentTransform(guest(props)?)) as Box<dyn Transform>)
@@ -116,7 +123,8 @@ fn plugin(loaded: &Arc<Loaded>, class: Class) -> Plugin {
         Kind::Predicates => {
             Constructor::Predicate(Arc::new(move |props| Ok(Box::new(ComponentPredicate(guest(props)?)) as Box<dyn Predicate>)))
         }
-        Kind::Sinks => Constructor::Sink(Arc::new(move || Box::new(sink.clone()))),
+        Kind::Sinks => Constructor::Sink(Arc::new(move || Box::new(ComponentSink(component.clone())))),
+        Kind::Sources => Constructor::Source(Arc::new(move || Box::new(ComponentSource(component.clone())))),
     };
     Plugin { class: name, aliases, version, config, construct }
 }

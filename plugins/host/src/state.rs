@@ -1,5 +1,6 @@
 //! What a store holds beside the guest: its limits, its log, its narrow view of the system, and the batch it works on.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use wasmtime::ResourceLimiter;
@@ -8,7 +9,9 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use crate::batch::{AvroSchemas, Call, SchemaExtensions};
 use crate::contract::{columns, log, types};
+use crate::engine::Waits;
 use crate::guest_log::GuestLog;
+use crate::outbox::Outbox;
 
 /// Stands for the batch of the running call, which lies in [`State::call`]: there is never more than one.
 #[expect(unreachable_pub, reason = "generated code names it in public signatures")]
@@ -23,6 +26,10 @@ pub(crate) struct State {
     pub call_deadline: Duration,
     /// The batch, while a call runs.
     pub call: Option<Call>,
+    /// What a source gives.
+    pub outbox: Outbox,
+    /// What the deadline does not count.
+    pub waits: Arc<Waits>,
     pub avro_schemas: AvroSchemas,
     pub schema_extensions: SchemaExtensions,
 }
@@ -44,6 +51,8 @@ impl State {
             memory: Memory { bytes: 0, bytes_max: memory_bytes_max, was_refused: false },
             call_deadline,
             call: None,
+            outbox: Outbox::new(memory_bytes_max),
+            waits: Arc::default(),
             avro_schemas: AvroSchemas::default(),
             schema_extensions: SchemaExtensions::default(),
         }

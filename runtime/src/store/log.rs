@@ -1,6 +1,6 @@
 //! A compacted topic as a log: read to its end, append, follow.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -74,7 +74,8 @@ struct TopicReader {
     topic: String,
     consumer: StreamConsumer,
     /// Partitions whose end was not seen yet.
-    unread: BTreeSet<i32>,
+    /// By partition, where it ended when reading began.
+    unread: BTreeMap<i32, i64>,
 }
 
 /// What a [`Reader`] comes upon.
@@ -190,7 +191,6 @@ impl Clients {
                 Err(error) => self.unreached(error, &mut wait).await?,
             }
         };
-        let unread: BTreeSet<i32> = (0..partitions).collect();
         // No group is joined, for nothing is subscribed to or committed.
         let mut settings = self.consumer("the internal topics", &[])?;
         settings.set("enable.auto.commit", "false");
@@ -198,9 +198,9 @@ impl Clients {
         // What a leader could not finish was never said.
         settings.set("isolation.level", "read_committed");
         let consumer: StreamConsumer = settings.create().map_err(cannot("make a consumer for the internal topics"))?;
-        let consumer = knowing(consumer, topic.to_owned()).await?;
+        let (consumer, unread) = knowing(consumer, topic.to_owned(), partitions).await?;
         let mut from = TopicPartitionList::with_capacity(unread.len());
-        for partition in &unread {
+        for partition in unread.keys() {
             from.add_partition_offset(topic, *partition, Offset::Beginning).map_err(cannot("read a partition"))?;
         }
         consumer.assign(&from).map_err(cannot("read the internal topics"))?;
@@ -280,13 +280,23 @@ async fn ends(client: &Arc<BaseConsumer>, topic: &str) -> Result<BTreeMap<i32, i
     asked.await.map_err(|panicked| Error::fatal("look up the end of a topic").with_source(panicked))?
 }
 
-/// Lets a consumer ask for the topic's leaders now. Left to itself it does so with its next look around, a second later.
-async fn knowing(consumer: StreamConsumer, topic: String) -> Result<StreamConsumer> {
+/// Lets a consumer ask for the topic's leaders now, which left to itself it does with its next look around, a second later; and for where each
+/// partition ends. The consumer's own sign of the end is not enough: of a partition that somebody writes to every half second it gives none.
+async fn knowing(consumer: StreamConsumer, topic: String, partitions: i32) -> Result<(StreamConsumer, BTreeMap<i32, i64>)> {
     let asked = tokio::task::spawn_blocking(move || {
-        if let Err(error) = consumer.fetch_metadata(Some(&topic), LEADERS_TIMEOUT) {
-            tracing::debug!(%topic, "the leaders are not known yet: {error}");
+        // Not known: then only that sign counts.
+        let mut ends: BTreeMap<i32, i64> = (0..partitions).map(|partition| (partition, i64::MAX)).collect();
+        let mut ask = || -> Result<(), KafkaError> {
+            consumer.fetch_metadata(Some(&topic), LEADERS_TIMEOUT)?;
+            for (partition, end) in &mut ends {
+                *end = consumer.fetch_watermarks(&topic, *partition, LEADERS_TIMEOUT)?.1;
+            }
+            Ok(())
+        };
+        if let Err(error) = ask() {
+            tracing::debug!(%topic, "where the partitions end is not known yet: {error}");
         }
-        consumer
+        (consumer, ends)
     });
     asked.await.map_err(|panicked| Error::fatal("ask for the leaders of a topic").with_source(panicked))
 }
@@ -383,6 +393,9 @@ impl TopicReader {
         match self.consumer.recv().await {
             Ok(message) => {
                 let at = Position { partition: message.partition(), offset: message.offset() };
+                if self.unread.get(&at.partition).is_some_and(|end| at.offset + 1 >= *end) {
+                    self.unread.remove(&at.partition);
+                }
                 match message.key().map(std::str::from_utf8) {
                     Some(Ok(key)) => {
                         return Some(Read::Record { at, key: key.to_owned(), value: message.payload().map(<[u8]>::to_vec) });

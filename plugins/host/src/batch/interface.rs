@@ -18,6 +18,13 @@ use crate::state::{BatchHandle, State};
 #[derive(Debug)]
 pub(crate) struct Misuse(String);
 
+impl Misuse {
+    /// What was misused, and how.
+    pub(crate) fn of(what: String) -> Self {
+        Self(what)
+    }
+}
+
 impl fmt::Display for Misuse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -20,10 +20,11 @@ use std::sync::Arc;
 use penstock_api::payload::AvroFormat;
 use penstock_api::{Batch, Encoded, Error, Format, Part, Payload, Record};
 
-pub(crate) use columns::is_set;
+pub(crate) use columns::{Blobs, check_names, check_s64, is_present, is_set};
 pub(crate) use commit::{Done, Emitted};
 pub(crate) use fields::SchemaExtensions;
 pub(crate) use interface::Misuse;
+pub(crate) use splice::check_json;
 
 use note::Noted;
 use path::Path;

@@ -135,7 +135,7 @@ fn write_value(values: &Values, at: usize, out: &mut Vec<u8>) -> Result<(), Stri
 }
 
 /// Whether the bytes are one JSON value.
-pub(super) fn check_json(text: &[u8]) -> Result<(), String> {
+pub(crate) fn check_json(text: &[u8]) -> Result<(), String> {
     match serde_json::from_slice::<serde::de::IgnoredAny>(text) {
         Ok(_) if std::str::from_utf8(text).is_ok() => Ok(()),
         Ok(_) => Err("not valid JSON: not UTF-8".to_owned()),

@@ -1,0 +1,604 @@
+//! Sources: the traits in their two forms, the rows they give, and the class that a component lists.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use penstock_api::{
+    ConfigDef, Delivered, Error, ErrorKind, Format, Headers, Next, Payload, Props, Result, SourceConnector, SourceContext,
+    SourceMap, SourceOffset, SourcePosition, SourceRecord, SourceTask, StoredOffsets, TaskId, Value, async_trait,
+};
+
+use crate::class::{About, unknown};
+use crate::records::ready;
+use crate::wit::columns::{BytesColumn, HeaderColumns, NameColumn, S64Column};
+use crate::wit::outgoing::{self, Form};
+use crate::wit::{offsets, reconfigure, types};
+
+/// A task of a source that gives rows by column. What the calls promise stands in `source.wit`.
+pub trait ColumnSource {
+    /// Called once before the first poll.
+    ///
+    /// # Errors
+    /// Fails the task.
+    fn start(&mut self, _task: &SourceTaskContext) -> Result<()> {
+        Ok(())
+    }
+
+    /// Reads what there is and adds it to the outbox.
+    ///
+    /// # Errors
+    /// `Retriable` drops what this call has added and calls again later; any other error fails the task.
+    fn poll(&mut self, out: &Outbox<'_>) -> Result<Next>;
+
+    /// Whether [`acknowledged`](Self::acknowledged) is to be called; asked once, after `start`.
+    fn wants_acknowledgements(&self) -> bool {
+        false
+    }
+
+    /// Kafka has all rows up to these offsets: pairs of source partition and offset.
+    ///
+    /// # Errors
+    /// Logged; the task goes on.
+    fn acknowledged(&mut self, _offsets: &[(SourceMap, SourceMap)]) -> Result<()> {
+        Ok(())
+    }
+
+    /// Called once, last.
+    fn stop(&mut self) {}
+}
+
+/// What a source task may ask of the worker.
+#[derive(Clone, Debug)]
+pub struct SourceTaskContext {
+    pub task: TaskId,
+}
+
+impl SourceTaskContext {
+    /// The stored offset of each source partition, in the same order.
+    ///
+    /// # Errors
+    /// `Retriable` when the worker's storage is not reached in time.
+    pub fn stored(&self, partitions: &[SourceMap]) -> Result<Vec<Option<SourceMap>>> {
+        let partitions: Vec<String> = partitions.iter().map(text).collect();
+        let stored = offsets::stored(&partitions).map_err(error_from)?;
+        stored.into_iter().map(|offset| offset.map(|text| map(&text)).transpose()).collect()
+    }
+
+    /// Has the connector plan its tasks anew. Tasks restart only if the plan differs.
+    pub fn request_reconfiguration(&self) {
+        reconfigure::ask();
+    }
+}
+
+fn error_from(error: types::Error) -> Error {
+    let kind = match error.kind {
+        types::ErrorKind::Retriable => ErrorKind::Retriable,
+        types::ErrorKind::Data => ErrorKind::Data,
+        types::ErrorKind::Config => ErrorKind::Config,
+        types::ErrorKind::Fatal => ErrorKind::Fatal,
+    };
+    Error::new(kind, error.message)
+}
+
+fn text(map: &SourceMap) -> String {
+    serde_json::to_string(map).expect("a map of JSON values is JSON")
+}
+
+fn map(text: &str) -> Result<SourceMap> {
+    serde_json::from_str(text)
+        .map_err(|e| Error::fatal(format!("the worker gave an offset that is no JSON object: {text}")).with_source(e))
+}
+
+/// What a poll adds to.
+pub struct Outbox<'o>(&'o outgoing::Outbox);
+
+impl Outbox<'_> {
+    /// Adds rows, behind those added before; nothing for none.
+    pub fn add(&self, rows: OutgoingRows) {
+        if let Some(rows) = rows.finish() {
+            self.0.add(&rows);
+        }
+    }
+
+    /// How many more rows, and bytes of keys, values and headers, fit.
+    #[must_use]
+    pub fn room(&self) -> (usize, u64) {
+        let (rows, bytes) = self.0.room();
+        (rows as usize, bytes)
+    }
+
+    /// With `transaction.boundary=connector`: ends the transaction behind the rows of this call.
+    pub fn commit_transaction(&self) {
+        self.0.commit_transaction();
+    }
+
+    /// With `transaction.boundary=connector`: undoes the open transaction.
+    pub fn abort_transaction(&self) {
+        self.0.abort_transaction();
+    }
+}
+
+/// Rows to be added: columns that grow.
+pub struct OutgoingRows {
+    topics: NameBuilder,
+    partitions: Vec<i32>,
+    keys: BytesBuilder,
+    values: BytesBuilder,
+    timestamps: Vec<i64>,
+    timestamps_present: Bits,
+    header_ends: Vec<u32>,
+    header_names: NameBuilder,
+    header_values: BytesBuilder,
+    header_form: Form,
+    origins: NameBuilder,
+    offsets: BytesBuilder,
+    key_form: Form,
+    value_form: Form,
+}
+
+/// One row.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OutgoingRow<'r> {
+    pub topic: &'r str,
+    /// `None`: the producer decides by the key.
+    pub partition: Option<i32>,
+    pub key: Option<&'r [u8]>,
+    pub value: Option<&'r [u8]>,
+    /// Milliseconds since 1970-01-01T00:00Z; `None`: the time of producing.
+    pub timestamp: Option<i64>,
+    pub headers: &'r [(&'r str, Option<&'r [u8]>)],
+    /// The source partition, a JSON object.
+    pub origin: &'r str,
+    /// The source offset behind this row, a JSON object; `None`: the row moves no offset.
+    pub offset: Option<&'r str>,
+}
+
+impl OutgoingRows {
+    /// No rows yet; their keys and values are given in these forms, and their headers as text.
+    #[must_use]
+    pub fn new(key_form: Form, value_form: Form) -> Self {
+        Self {
+            topics: NameBuilder::default(),
+            partitions: Vec::new(),
+            keys: BytesBuilder::default(),
+            values: BytesBuilder::default(),
+            timestamps: Vec::new(),
+            timestamps_present: Bits::default(),
+            header_ends: Vec::new(),
+            header_names: NameBuilder::default(),
+            header_values: BytesBuilder::default(),
+            header_form: Form::Text,
+            origins: NameBuilder::default(),
+            offsets: BytesBuilder::default(),
+            key_form,
+            value_form,
+        }
+    }
+
+    /// The same with headers given as bytes.
+    #[must_use]
+    pub fn with_header_bytes(self) -> Self {
+        Self { header_form: Form::Bytes, ..self }
+    }
+
+    /// Adds a row.
+    pub fn push(&mut self, row: &OutgoingRow<'_>) {
+        self.topics.push(row.topic);
+        self.partitions.push(row.partition.unwrap_or(-1));
+        self.keys.push(row.key);
+        self.values.push(row.value);
+        self.timestamps.push(row.timestamp.unwrap_or_default());
+        self.timestamps_present.push(row.timestamp.is_some());
+        for (name, value) in row.headers {
+            self.header_names.push(name);
+            self.header_values.push(*value);
+        }
+        self.header_ends.push(self.header_names.index.len() as u32);
+        self.origins.push(row.origin);
+        self.offsets.push(row.offset.map(str::as_bytes));
+    }
+
+    /// How many rows there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.topics.index.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.topics.index.is_empty()
+    }
+
+    fn finish(self) -> Option<outgoing::Rows> {
+        if self.is_empty() {
+            return None;
+        }
+        let has_headers = !self.header_names.index.is_empty();
+        let (names, index) = (self.header_names.names, self.header_names.index);
+        Some(outgoing::Rows {
+            topics: self.topics.finish(),
+            partitions: if self.partitions.iter().all(|partition| *partition < 0) { Vec::new() } else { self.partitions },
+            keys: outgoing::Payloads { form: self.key_form, values: self.keys.finish() },
+            values: outgoing::Payloads { form: self.value_form, values: self.values.finish() },
+            timestamps: S64Column { values: self.timestamps, present: self.timestamps_present.finish() },
+            headers: HeaderColumns {
+                ends: if has_headers { self.header_ends } else { Vec::new() },
+                names,
+                index,
+                values: self.header_values.finish(),
+            },
+            header_form: self.header_form,
+            origins: self.origins.finish(),
+            offsets: self.offsets.finish(),
+        })
+    }
+}
+
+#[derive(Default)]
+struct Bits {
+    bytes: Vec<u8>,
+    len: usize,
+    has_gaps: bool,
+}
+
+impl Bits {
+    fn push(&mut self, bit: bool) {
+        if self.len.is_multiple_of(8) {
+            self.bytes.push(0);
+        }
+        self.bytes[self.len / 8] |= u8::from(bit) << (self.len % 8);
+        self.len += 1;
+        self.has_gaps |= !bit;
+    }
+
+    fn finish(self) -> Vec<u8> {
+        if self.has_gaps { self.bytes } else { Vec::new() }
+    }
+}
+
+#[derive(Default)]
+struct BytesBuilder {
+    data: Vec<u8>,
+    ends: Vec<u32>,
+    present: Bits,
+}
+
+impl BytesBuilder {
+    fn push(&mut self, value: Option<&[u8]>) {
+        self.data.extend_from_slice(value.unwrap_or_default());
+        self.ends.push(u32::try_from(self.data.len()).expect("a call gives less than 4 GiB"));
+        self.present.push(value.is_some());
+    }
+
+    fn finish(self) -> BytesColumn {
+        BytesColumn { data: self.data, ends: self.ends, present: self.present.finish() }
+    }
+}
+
+#[derive(Default)]
+struct NameBuilder {
+    names: Vec<String>,
+    known: HashMap<String, u32>,
+    index: Vec<u32>,
+}
+
+impl NameBuilder {
+    fn push(&mut self, name: &str) {
+        // The one before is the likely one.
+        let before = self.index.last().copied().filter(|at| self.names[*at as usize] == name);
+        let at = before.or_else(|| self.known.get(name).copied()).unwrap_or_else(|| {
+            let at = self.names.len() as u32;
+            self.names.push(name.to_owned());
+            self.known.insert(name.to_owned(), at);
+            at
+        });
+        self.index.push(at);
+    }
+
+    fn finish(self) -> NameColumn {
+        NameColumn { names: self.names, index: self.index }
+    }
+}
+
+type Make = Box<dyn Fn(&Props) -> Result<Box<dyn ColumnSource>>>;
+type Validate = Box<dyn Fn(&Props) -> Vec<(String, String)>>;
+type Plan = Box<dyn Fn(&Props, u32) -> Result<Vec<Props>>>;
+
+/// A class of sources.
+pub struct SourceClass {
+    about: About,
+    make: Make,
+    validate: Validate,
+    plan: Plan,
+}
+
+impl SourceClass {
+    /// A class in the form of columns, of one task. `make` makes it from the checked values of all keys; see [`plan`](Self::plan).
+    pub fn columns<T: ColumnSource + 'static>(
+        name: &str,
+        version: &str,
+        config: ConfigDef,
+        make: impl Fn(&penstock_api::Parsed) -> Result<T> + 'static,
+    ) -> Self {
+        let checked_by = config.clone();
+        Self {
+            about: About::new(name, version, config),
+            make: Box::new(move |props| Ok(Box::new(make(&checked_by.parse(props)?)?))),
+            validate: Box::new(|_| Vec::new()),
+            plan: Box::new(|props, _| Ok(vec![props.clone()])),
+        }
+    }
+
+    /// The same with tasks as `plan` gives them: the properties of each, at most so many.
+    #[must_use]
+    pub fn plan(mut self, plan: impl Fn(&Props, u32) -> Result<Vec<Props>> + 'static) -> Self {
+        self.plan = Box::new(plan);
+        self
+    }
+
+    /// A class in the form of records: the trait that built-in sources implement, too.
+    pub fn records<C: SourceConnector + 'static>(
+        name: &str,
+        version: &str,
+        config: ConfigDef,
+        make: impl Fn() -> C + 'static,
+    ) -> Self {
+        let make = Arc::new(make);
+        let (for_validate, for_plan) = (make.clone(), make.clone());
+        Self {
+            about: About::new(name, version, config),
+            make: Box::new(move |props| Ok(Box::new(Records { task: make().task(), props: props.clone(), context: None }))),
+            validate: Box::new(move |props| {
+                let connector = for_validate();
+                ready(connector.validate(props)).unwrap_or_else(|error| vec![("connector.class".to_owned(), error.to_string())])
+            }),
+            plan: Box::new(move |props, tasks_max| ready(for_plan().task_configs(props, tasks_max))?),
+        }
+    }
+
+    /// The same, answering to another full name, too.
+    #[must_use]
+    pub fn alias(mut self, name: &str) -> Self {
+        self.about.aliases.push(name.to_owned());
+        self
+    }
+}
+
+/// The form of records over the form of columns.
+struct Records {
+    task: Box<dyn SourceTask>,
+    props: Props,
+    context: Option<SourceContext>,
+}
+
+struct Stored(SourceTaskContext);
+
+#[async_trait]
+impl StoredOffsets for Stored {
+    async fn stored(&self, partitions: &[SourceMap]) -> Result<Vec<Option<SourceMap>>> {
+        self.0.stored(partitions)
+    }
+}
+
+impl Records {
+    fn serve_requests(&self, out: Option<&Outbox<'_>>) {
+        let Some(context) = &self.context else { return };
+        let requests = context.take_requests();
+        if requests.reconfigure {
+            reconfigure::ask();
+        }
+        match (requests.transaction, out) {
+            (Some(penstock_api::TransactionEnd::Commit), Some(out)) => out.commit_transaction(),
+            (Some(penstock_api::TransactionEnd::Abort), Some(out)) => out.abort_transaction(),
+            (Some(_), None) => crate::log::warn("a component can end a transaction in `poll` only"),
+            (None, _) => {}
+        }
+    }
+}
+
+impl ColumnSource for Records {
+    fn start(&mut self, task: &SourceTaskContext) -> Result<()> {
+        let context = self.context.insert(SourceContext::new(task.task.clone(), Arc::new(Stored(task.clone())))).clone();
+        ready(self.task.start(&self.props, context))?
+    }
+
+    fn poll(&mut self, out: &Outbox<'_>) -> Result<Next> {
+        let polled = ready(self.task.poll())??;
+        add(out, &polled.records)?;
+        self.serve_requests(Some(out));
+        Ok(polled.next)
+    }
+
+    fn wants_acknowledgements(&self) -> bool {
+        self.task.wants_deliveries()
+    }
+
+    /// One record for each partition, the newest; where Kafka keeps it is not known here.
+    fn acknowledged(&mut self, offsets: &[(SourceMap, SourceMap)]) -> Result<()> {
+        let delivered: Vec<Delivered> = offsets
+            .iter()
+            .map(|(partition, offset)| Delivered {
+                position: Some(SourcePosition {
+                    partition: Arc::new(partition.clone()),
+                    offset: SourceOffset::Map(offset.clone()),
+                }),
+                kept: None,
+            })
+            .collect();
+        ready(self.task.delivered(&delivered))??;
+        self.serve_requests(None);
+        Ok(())
+    }
+
+    fn stop(&mut self) {
+        if let Err(error) = ready(self.task.stop()) {
+            crate::log::warn(&format!("stop: {error:#}"));
+        }
+    }
+}
+
+/// Adds records, those of equal forms that follow each other at once.
+fn add(out: &Outbox<'_>, records: &[SourceRecord]) -> Result<()> {
+    let mut rows: Option<OutgoingRows> = None;
+    for record in records {
+        let (key_form, key) = content(&record.record.key)?;
+        let (value_form, value) = content(&record.record.value)?;
+        let fits = |rows: &OutgoingRows| {
+            (key.is_none() || rows.key_form == key_form) && (value.is_none() || rows.value_form == value_form)
+        };
+        if rows.as_ref().is_some_and(|rows| !fits(rows)) {
+            rows.take().into_iter().for_each(|rows| out.add(rows));
+        }
+        let headers = header_texts(&record.record.headers)?;
+        let headers: Vec<(&str, Option<&[u8]>)> = headers.iter().map(|(name, value)| (*name, value.as_deref())).collect();
+        let (origin, offset) = match &record.position {
+            Some(position) => (text(&position.partition), Some(text(&position.offset.to_map()))),
+            None => ("{}".to_owned(), None),
+        };
+        rows.get_or_insert_with(|| OutgoingRows::new(key_form, value_form)).push(&OutgoingRow {
+            topic: &record.record.topic,
+            partition: record.record.partition,
+            key: key.as_deref(),
+            value: value.as_deref(),
+            timestamp: record.record.timestamp,
+            headers: &headers,
+            origin: &origin,
+            offset: offset.as_deref(),
+        });
+    }
+    rows.into_iter().for_each(|rows| out.add(rows));
+    Ok(())
+}
+
+/// A payload as it crosses; `None` for null.
+fn content(payload: &Payload) -> Result<(Form, Option<Vec<u8>>)> {
+    if let Some(encoded) = payload.wire() {
+        let form = match encoded.format {
+            Format::Bytes => Some(Form::Bytes),
+            Format::String => Some(Form::Text),
+            Format::Json => Some(Form::Json),
+            Format::Avro(_) | Format::Other(_) => None,
+        };
+        if let Some(form) = form {
+            return Ok((form, Some(encoded.bytes.to_vec())));
+        }
+    }
+    Ok(match &payload.view()?.value {
+        Value::Null => (Form::Bytes, None),
+        Value::Bytes(bytes) => (Form::Bytes, Some(bytes.to_vec())),
+        Value::String(text) => (Form::Text, Some(text.as_bytes().to_vec())),
+        value => {
+            let mut text = Vec::new();
+            penstock_api::json::write(value, &mut text)?;
+            (Form::Json, Some(text))
+        }
+    })
+}
+
+/// Headers as text: JSON for what is none.
+fn header_texts(headers: &Headers) -> Result<Vec<(&str, Option<Vec<u8>>)>> {
+    headers
+        .iter()
+        .map(|header| match content(&header.value)? {
+            (Form::Bytes, Some(bytes)) if std::str::from_utf8(&bytes).is_err() => {
+                Err(Error::data(format!("header {} holds bytes that are not UTF-8, which this form cannot carry", header.key)))
+            }
+            (_, value) => Ok((header.key.as_str(), value)),
+        })
+        .collect()
+}
+
+thread_local! {
+    static TASK: RefCell<Option<(Box<dyn ColumnSource>, SourceTaskContext)>> = const { RefCell::new(None) };
+}
+
+/// What `export_sources!` calls.
+pub mod calls {
+    use penstock_api::connector::TaskId;
+    use penstock_api::{Error, Next, Props, Result};
+
+    use super::{ColumnSource, Outbox, SourceClass, SourceTaskContext, TASK, map, unknown};
+    use crate::export::class_of;
+    use crate::rows::error_of;
+    use crate::wit::connector::exports::penstock::connect::connector;
+    use crate::wit::plugin::exports::penstock::connect::plugin;
+    use crate::wit::source::exports::penstock::connect::source;
+    use crate::wit::{outgoing, types};
+
+    type Properties = Vec<(String, String)>;
+    type Answer<T> = std::result::Result<T, types::Error>;
+
+    #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "authors' functions answer a list that is used once")]
+    pub fn describe(classes: Vec<SourceClass>) -> Vec<plugin::Class> {
+        classes.iter().map(|class| class_of(&class.about)).collect()
+    }
+
+    fn find(classes: Vec<SourceClass>, name: &str) -> Result<SourceClass> {
+        classes.into_iter().find(|class| class.about.name == name).ok_or_else(|| unknown(name))
+    }
+
+    pub fn configure(classes: Vec<SourceClass>, name: String, properties: Properties, context: plugin::Context) -> Answer<()> {
+        let made = find(classes, &name).and_then(|class| (class.make)(&properties.into_iter().collect::<Props>()));
+        let task = made.map_err(|error| error_of(&error))?;
+        let context = SourceTaskContext { task: TaskId { connector: context.connector.into(), task: context.task } };
+        TASK.with(|kept| *kept.borrow_mut() = Some((task, context)));
+        Ok(())
+    }
+
+    pub fn stop() {
+        if let Some((mut task, _)) = TASK.with(|kept| kept.borrow_mut().take()) {
+            task.stop();
+        }
+    }
+
+    #[must_use]
+    pub fn validate(classes: Vec<SourceClass>, name: String, properties: Properties) -> Vec<connector::Problem> {
+        let problems = match find(classes, &name) {
+            Ok(class) => (class.validate)(&properties.into_iter().collect()),
+            Err(error) => vec![("connector.class".to_owned(), error.to_string())],
+        };
+        problems.into_iter().map(|(key, message)| connector::Problem { key, message }).collect()
+    }
+
+    pub fn plan(classes: Vec<SourceClass>, name: String, properties: Properties, tasks_max: u32) -> Answer<Vec<Properties>> {
+        let planned = find(classes, &name).and_then(|class| (class.plan)(&properties.into_iter().collect(), tasks_max));
+        let tasks = planned.map_err(|error| error_of(&error))?;
+        Ok(tasks.into_iter().map(|task| task.into_iter().collect()).collect())
+    }
+
+    fn with<R>(work: impl FnOnce(&mut dyn ColumnSource, &SourceTaskContext) -> Result<R>) -> Answer<R> {
+        TASK.with(|kept| match kept.borrow_mut().as_mut() {
+            Some((task, context)) => work(&mut **task, context).map_err(|error| error_of(&error)),
+            None => Err(error_of(&Error::fatal("called before `configure`"))),
+        })
+    }
+
+    pub fn start() -> Answer<source::Attention> {
+        with(|task, context| {
+            task.start(context)?;
+            let wants = task.wants_acknowledgements();
+            Ok(if wants { source::Attention::ACKNOWLEDGEMENTS } else { source::Attention::empty() })
+        })
+    }
+
+    pub fn poll(out: &outgoing::Outbox) -> Answer<source::Next> {
+        with(|task, _| {
+            Ok(match task.poll(&Outbox(out))? {
+                Next::More => source::Next::More,
+                Next::Wait(wait) => source::Next::Wait(u32::try_from(wait.as_millis()).unwrap_or(u32::MAX)),
+                Next::Done => source::Next::Done,
+            })
+        })
+    }
+
+    pub fn acknowledged(offsets: Properties) -> Answer<()> {
+        with(|task, _| {
+            let offsets: Vec<_> =
+                offsets.iter().map(|(partition, offset)| Ok((map(partition)?, map(offset)?))).collect::<Result<_>>()?;
+            task.acknowledged(&offsets)
+        })
+    }
+}

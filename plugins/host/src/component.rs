@@ -1,0 +1,93 @@
+//! What component sinks and sources share: a class as a connector, and how its tasks' instances begin.
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use penstock_api::{ConfigDef, Error, Props, Result, TaskId};
+
+use crate::guest_log::Owner;
+use crate::instance::{Instance, Loaded, Stopped};
+
+/// A class of a component whose classes are connectors.
+#[derive(Clone)]
+pub(crate) struct Component {
+    pub loaded: Arc<Loaded>,
+    pub class: Arc<str>,
+    pub config: Arc<ConfigDef>,
+}
+
+impl Component {
+    fn owner(&self, task: Option<&TaskId>) -> Owner {
+        Owner {
+            connector: task.map_or_else(|| "".into(), |task| task.connector.clone()),
+            task: task.map_or(0, |task| task.task),
+            class: self.class.clone(),
+            file: self.loaded.file.clone(),
+            ..Owner::default()
+        }
+    }
+
+    /// A guest did not return, so a person must look at the plugin.
+    fn stopped(&self, doing: &str, stopped: &impl Display) -> Error {
+        Error::fatal(format!("{doing} plugin {}: {stopped}", self.class))
+    }
+
+    /// What a guest itself said, with its name.
+    pub(crate) fn said(&self, doing: &str, error: Error) -> Error {
+        error.context(format!("{doing} plugin {} ({})", self.class, self.loaded.file))
+    }
+
+    /// What a call has led to.
+    pub(crate) fn settle<T>(
+        &self,
+        doing: &str,
+        answer: std::result::Result<std::result::Result<T, Error>, Stopped>,
+    ) -> Result<T> {
+        match answer {
+            Ok(answer) => answer.map_err(|error| self.said(doing, error)),
+            Err(stopped) => Err(self.stopped(doing, &stopped)),
+        }
+    }
+
+    /// With the defaults of keys that were left out.
+    fn filled_in(&self, props: &Props) -> Props {
+        let mut props = props.clone();
+        for value in self.config.validate(&props) {
+            if let Some(text) = value.value {
+                props.insert(value.name, text);
+            }
+        }
+        props
+    }
+
+    /// Asks a throw-away instance what is wrong with a configuration.
+    pub(crate) async fn validate(&self, config: &Props) -> Vec<(String, String)> {
+        let asked = async {
+            let mut instance = self.loaded.instantiate(self.owner(None)).await?;
+            instance.validate(&self.class, &self.filled_in(config)).await
+        };
+        asked.await.unwrap_or_else(|stopped| {
+            let why = self.stopped("ask about the configuration of", &stopped);
+            vec![("connector.class".to_owned(), format!("{why:#}"))]
+        })
+    }
+
+    /// Asks a throw-away instance for the tasks.
+    pub(crate) async fn plan(&self, config: &Props, tasks_max: u32) -> Result<Vec<Props>> {
+        let asked = async {
+            let mut instance = self.loaded.instantiate(self.owner(None)).await?;
+            instance.plan(&self.class, &self.filled_in(config), tasks_max).await
+        };
+        self.settle("plan the tasks of", asked.await)
+    }
+
+    /// An instance that works for a task.
+    pub(crate) async fn configured(&self, config: &Props, task: &TaskId) -> Result<Instance> {
+        let (props, owner) = (self.filled_in(config), self.owner(Some(task)));
+        let instance = self.loaded.instantiate(owner.clone()).await;
+        let mut instance = instance.map_err(|stopped| self.stopped("start", &stopped))?;
+        let configured = instance.configure(&self.class, &props, &owner).await;
+        self.settle("configure", configured)?;
+        Ok(instance)
+    }
+}
