@@ -85,7 +85,9 @@ impl Progress {
             }
         };
         let pairs: Vec<_> = changes.iter().map(|change| (change.partition.clone(), change.offset.clone())).collect();
-        let complete = source.connector.alter_offsets(&source.props, &pairs).await.map_err(failed)?;
+        // In the connector's own words, as Java says it of sources.
+        let told = source.connector.alter_offsets(&source.props, &pairs).await;
+        let complete = told.map_err(|error| HerderError::Internal(format!("{error:#}")))?;
         if !changes.is_empty() {
             source.offsets.ensure().await.map_err(failed)?;
             source.offsets.write(changes).await.map_err(failed)?;
