@@ -11,6 +11,7 @@ mod offsets;
 mod plugins;
 mod restarts;
 mod side;
+mod sources;
 mod step;
 mod tracking;
 mod worker;
@@ -31,6 +32,9 @@ struct Pair {
 /// Their config topics.
 const CONFIGS: [&str; 2] = ["rest-configs-java", "rest-configs-ours"];
 
+/// Their offset topics.
+const OFFSETS: [&str; 2] = ["rest-offsets-java", "rest-offsets-ours"];
+
 impl Pair {
     async fn get() -> Result<MutexGuard<'static, Pair>> {
         static PAIR: OnceCell<Mutex<Pair>> = OnceCell::const_new();
@@ -42,10 +46,12 @@ impl Pair {
         for topic in ["rest-t1", "rest-t2"] {
             kafka.create_topic(topic, 2).await?;
         }
-        let topic = "config.storage.topic";
+        let topics = ["config.storage.topic", "offset.storage.topic"];
         let plugins = tokio::task::spawn_blocking(|| ground::part("blackhole-java")).await??.join("plugins");
-        let java = JavaConnect::builder(kafka).lean().plugin_path(plugins).property(topic, CONFIGS[0]);
-        let ours = Worker::builder(kafka).property(topic, CONFIGS[1]);
+        let (mut java, mut ours) = (JavaConnect::builder(kafka).lean().plugin_path(plugins), Worker::builder(kafka));
+        for (key, [of_java, of_ours]) in topics.into_iter().zip([CONFIGS, OFFSETS]) {
+            (java, ours) = (java.property(key, of_java), ours.property(key, of_ours));
+        }
         let (java, ours) = tokio::join!(java.start(), ours.start());
         Ok(Mutex::new(Pair { java: java?, ours: ours? }))
     }

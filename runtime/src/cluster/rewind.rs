@@ -10,7 +10,7 @@ use super::progress::Progress;
 use super::starter::Sink;
 use super::view::{ConnectorType, OffsetPatch};
 use crate::kafka::admin::GroupChange;
-use crate::store::offsets::{SourceMap, SourceOffset};
+use crate::store::offsets::{SourceMap, SourceOffset, SourceOffsets};
 
 /// How long all of a change may take; the writing lane waits for it, so that nobody resumes the connector meanwhile.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -75,10 +75,11 @@ impl Progress {
             HerderError::Internal(format!("Failed to modify offsets for source connector {name}: {error:#}"))
         };
         let source = self.starter.source(props).map_err(failed)?;
+        source.offsets.ensure().await.map_err(failed)?;
+        let stored = source.offsets.read().await.map_err(failed)?;
         let changes: Vec<SourceOffset> = match patch {
-            Some(patch) => patch.iter().map(|entry| source_change(name, entry)).collect::<Result<_>>()?,
+            Some(patch) => patch.iter().map(|entry| source_change(name, entry, &stored)).collect::<Result<_>>()?,
             None => {
-                let stored = source.offsets.read().await.map_err(failed)?;
                 let forget =
                     |partition: &SourceMap| SourceOffset { connector: name.into(), partition: partition.clone(), offset: None };
                 stored.of(name).map(|(partition, _)| forget(partition)).collect()
@@ -89,7 +90,6 @@ impl Progress {
         let told = source.connector.alter_offsets(&source.props, &pairs).await;
         let complete = told.map_err(|error| HerderError::Internal(format!("{error:#}")))?;
         if !changes.is_empty() {
-            source.offsets.ensure().await.map_err(failed)?;
             source.offsets.write(changes).await.map_err(failed)?;
         }
         Ok(complete)
@@ -156,8 +156,8 @@ fn sink_change(entry: &OffsetPatch) -> Result<(TopicPartition, Option<i64>)> {
     }
 }
 
-fn source_change(name: &str, entry: &OffsetPatch) -> Result<SourceOffset> {
-    let Some(partition) = entry.partition.clone() else {
+fn source_change(name: &str, entry: &OffsetPatch, stored: &SourceOffsets) -> Result<SourceOffset> {
+    let Some(partition) = &entry.partition else {
         return Err(HerderError::BadRequest("The partition for a source connector offset cannot be null or missing".into()));
     };
     let parts = partition.iter().chain(entry.offset.iter().flatten());
@@ -167,7 +167,7 @@ fn source_change(name: &str, entry: &OffsetPatch) -> Result<SourceOffset> {
             "Offsets may only contain primitive types as values, but field {field} contains {kind}"
         )));
     }
-    Ok(SourceOffset { connector: name.into(), partition, offset: entry.offset.clone() })
+    Ok(SourceOffset::asked_for(name, partition, entry.offset.as_ref(), stored))
 }
 
 /// `String.valueOf` of what was read from JSON.
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn offsets_of_sources_hold_primitives_only() {
-        let change = |json: Value| source_change("c", &entry(json));
+        let change = |json: Value| source_change("c", &entry(json), &SourceOffsets::default());
         let good = change(json!({"partition": {"file": "a", "n": null}, "offset": {"position": 5}})).expect("good");
         assert_eq!(good.record().key, r#"["c",{"file":"a","n":null}]"#);
         let error = change(json!({"partition": {"file": "a"}, "offset": {"position": [5]}})).expect_err("an array");

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 use serde_json::ser::{CharEscape, CompactFormatter, Formatter};
+use serde_json::{Map, Value};
 
 /// Serialises as Jackson does in Connect: compact, struct fields in order, `\u` escapes in upper case and also for
 /// characters outside the basic plane.
@@ -41,16 +42,25 @@ impl Formatter for Jackson {
 /// maps before it writes them, so this is the order seen in its topics.
 #[must_use]
 pub fn hash_map_order<V>(entries: &BTreeMap<String, V>) -> Vec<(&str, &V)> {
-    let buckets = hash_map_buckets(entries.len());
-    let mut ordered: Vec<_> = entries.iter().map(|(key, value)| (key.as_str(), value)).collect();
-    ordered.sort_by_key(|(key, _)| spread_hash(key) & (buckets - 1));
-    ordered
+    let copied = (entries.len() as f32 / 0.75 + 1.0) as u32;
+    in_buckets(entries.iter(), copied.next_power_of_two())
 }
 
-/// How `HashMap(Map)` sizes itself, for a load factor of 3/4.
-fn hash_map_buckets(entries: usize) -> u32 {
-    let wanted = (entries as f32 / 0.75 + 1.0) as u32;
-    wanted.next_power_of_two()
+/// The same for a map that was filled entry by entry, in the order given: so Connect reads the partitions and offsets of sources.
+#[must_use]
+pub fn filled_hash_map_order(entries: &Map<String, Value>) -> Vec<(&str, &Value)> {
+    let mut buckets = 16;
+    // It doubles when more than three quarters are taken.
+    while entries.len() > buckets as usize * 3 / 4 {
+        buckets *= 2;
+    }
+    in_buckets(entries.iter(), buckets)
+}
+
+fn in_buckets<'e, V>(entries: impl Iterator<Item = (&'e String, &'e V)>, buckets: u32) -> Vec<(&'e str, &'e V)> {
+    let mut ordered: Vec<_> = entries.map(|(key, value)| (key.as_str(), value)).collect();
+    ordered.sort_by_key(|(key, _)| spread_hash(key) & (buckets - 1));
+    ordered
 }
 
 /// `HashMap.hash(String)`.
@@ -79,5 +89,13 @@ mod tests {
         // As a Java worker wrote them.
         let java = ["connector.class", "zeta", "file", "task.class", "tasks.max", "topics", "alpha", "name", "value.converter"];
         assert_eq!(order, java);
+    }
+
+    #[test]
+    fn maps_that_were_filled_are_ordered_as_by_java() {
+        let map = serde_json::json!({"position": "x", "more": 1.5, "is": true, "none": null});
+        let order: Vec<_> = filled_hash_map_order(map.as_object().unwrap()).into_iter().map(|(key, _)| key).collect();
+        // As a Java worker wrote them.
+        assert_eq!(order, ["more", "is", "position", "none"]);
     }
 }
