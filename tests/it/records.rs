@@ -19,12 +19,13 @@ const SOON: Duration = Duration::from_secs(120);
 const SINK: &str = "penstock.BlackholeSinkConnector";
 
 /// What stands in quotes, or the number, behind these; and why it differs.
-const MASKED: [(&str, &str); 8] = [
+const MASKED: [(&str, &str); 9] = [
     (r#""worker_id":"([^"]*)""#, "each has an address of its own"),
     (r#""generation":(\d+)"#, "Java's group agrees anew for each new task, ours when a worker comes or goes"),
     (r#""version":"([^"]*)""#, "that of either side's sink"),
     (r#""trace":"((?:[^"\\]|\\.)*)""#, "in the words of either side"),
     (r#""discoverTimestamp":(\d+)"#, "when it was"),
+    (r#""connector":"[^"]*","task":(\d+)"#, "which of two tasks gets the only partition is up to their group"),
     (r#""task.class":"([^"]*)""#, "that of either side's sink"),
     (r#"\.group\.id":"records-([\w-]+)"#, "on one broker each needs a group of its own"),
     (
