@@ -169,18 +169,25 @@ impl HeaderColumns {
 
 /// One bit for each change.
 #[derive(Clone, Debug, Default)]
-struct Bits {
+pub(crate) struct Bits {
     bytes: Vec<u8>,
     len: usize,
+    has_gaps: bool,
 }
 
 impl Bits {
-    fn push(&mut self, bit: bool) {
+    pub(crate) fn push(&mut self, bit: bool) {
         if self.len.is_multiple_of(8) {
             self.bytes.push(0);
         }
         self.bytes[self.len / 8] |= u8::from(bit) << (self.len % 8);
         self.len += 1;
+        self.has_gaps |= !bit;
+    }
+
+    /// As a column says which rows have a value: nothing when all have.
+    pub(crate) fn into_present(self) -> Vec<u8> {
+        if self.has_gaps { self.bytes } else { Vec::new() }
     }
 }
 

@@ -53,29 +53,14 @@ macro_rules! export_predicates {
 macro_rules! export_sinks {
     ($classes:expr) => {
         $crate::__export_plugin!($classes, sinks);
+        $crate::__export_connector!($classes, sink);
 
         const _: () = {
             use $crate::sink::calls;
-            use $crate::wit::connector::exports::penstock::connect::connector;
             use $crate::wit::sink::exports::penstock::connect::sink;
             use $crate::wit::types::Error;
 
-            type Properties = ::std::vec::Vec<(::std::string::String, ::std::string::String)>;
             type Answer<T> = ::core::result::Result<T, Error>;
-
-            impl connector::Guest for PenstockComponent {
-                fn validate(class: ::std::string::String, properties: Properties) -> ::std::vec::Vec<connector::Problem> {
-                    calls::validate($classes(), class, properties)
-                }
-
-                fn plan(
-                    class: ::std::string::String,
-                    properties: Properties,
-                    tasks_max: u32,
-                ) -> Answer<::std::vec::Vec<Properties>> {
-                    calls::plan($classes(), class, properties, tasks_max)
-                }
-            }
 
             impl sink::Guest for PenstockComponent {
                 fn start() -> Answer<()> {
@@ -108,7 +93,6 @@ macro_rules! export_sinks {
             }
         };
 
-        $crate::wit::connector::export_connector!(PenstockComponent with_types_in $crate::wit::connector);
         $crate::wit::sink::export_sink!(PenstockComponent with_types_in $crate::wit::sink);
     };
 }
@@ -118,29 +102,14 @@ macro_rules! export_sinks {
 macro_rules! export_sources {
     ($classes:expr) => {
         $crate::__export_plugin!($classes, sources);
+        $crate::__export_connector!($classes, source);
 
         const _: () = {
             use $crate::source::calls;
-            use $crate::wit::connector::exports::penstock::connect::connector;
             use $crate::wit::source::exports::penstock::connect::source;
             use $crate::wit::types::Error;
 
-            type Properties = ::std::vec::Vec<(::std::string::String, ::std::string::String)>;
             type Answer<T> = ::core::result::Result<T, Error>;
-
-            impl connector::Guest for PenstockComponent {
-                fn validate(class: ::std::string::String, properties: Properties) -> ::std::vec::Vec<connector::Problem> {
-                    calls::validate($classes(), class, properties)
-                }
-
-                fn plan(
-                    class: ::std::string::String,
-                    properties: Properties,
-                    tasks_max: u32,
-                ) -> Answer<::std::vec::Vec<Properties>> {
-                    calls::plan($classes(), class, properties, tasks_max)
-                }
-            }
 
             impl source::Guest for PenstockComponent {
                 fn start() -> Answer<source::Attention> {
@@ -151,14 +120,42 @@ macro_rules! export_sources {
                     calls::poll(out)
                 }
 
-                fn acknowledged(offsets: Properties) -> Answer<()> {
+                fn acknowledged(offsets: ::std::vec::Vec<(::std::string::String, ::std::string::String)>) -> Answer<()> {
                     calls::acknowledged(offsets)
                 }
             }
         };
 
-        $crate::wit::connector::export_connector!(PenstockComponent with_types_in $crate::wit::connector);
         $crate::wit::source::export_source!(PenstockComponent with_types_in $crate::wit::source);
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_connector {
+    ($classes:expr, $kind:ident) => {
+        const _: () = {
+            use $crate::$kind::calls;
+            use $crate::wit::connector::exports::penstock::connect::connector;
+
+            type Properties = ::std::vec::Vec<(::std::string::String, ::std::string::String)>;
+
+            impl connector::Guest for PenstockComponent {
+                fn validate(class: ::std::string::String, properties: Properties) -> ::std::vec::Vec<connector::Problem> {
+                    calls::validate($classes(), class, properties)
+                }
+
+                fn plan(
+                    class: ::std::string::String,
+                    properties: Properties,
+                    tasks_max: u32,
+                ) -> ::core::result::Result<::std::vec::Vec<Properties>, $crate::wit::types::Error> {
+                    calls::plan($classes(), class, properties, tasks_max)
+                }
+            }
+        };
+
+        $crate::wit::connector::export_connector!(PenstockComponent with_types_in $crate::wit::connector);
     };
 }
 
@@ -191,8 +188,8 @@ macro_rules! __export_plugin {
     };
 }
 
-type Properties = Vec<(String, String)>;
-type Answer<T> = std::result::Result<T, types::Error>;
+pub(crate) type Properties = Vec<(String, String)>;
+pub(crate) type Answer<T> = std::result::Result<T, types::Error>;
 
 /// What an instance has been configured as.
 struct Configured {

@@ -54,6 +54,7 @@
 
 mod class;
 mod columns;
+mod connector_class;
 mod rows;
 #[doc(hidden)]
 pub mod export;

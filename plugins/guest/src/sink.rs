@@ -8,7 +8,7 @@ use penstock_api::{
     TimestampType, TopicPartition,
 };
 
-use crate::class::{About, unknown};
+use crate::connector_class::ConnectorClass;
 use crate::records::{read, ready};
 use crate::rows::Batch;
 
@@ -67,17 +67,8 @@ pub trait ColumnSink {
     fn stop(&mut self) {}
 }
 
-type Make = Box<dyn Fn(&Props) -> Result<Box<dyn ColumnSink>>>;
-type Validate = Box<dyn Fn(&Props) -> Vec<(String, String)>>;
-type Plan = Box<dyn Fn(&Props, u32) -> Result<Vec<Props>>>;
-
 /// A class of sinks.
-pub struct SinkClass {
-    pub(crate) about: About,
-    pub(crate) make: Make,
-    pub(crate) validate: Validate,
-    pub(crate) plan: Plan,
-}
+pub struct SinkClass(ConnectorClass<dyn ColumnSink>);
 
 impl SinkClass {
     /// A class in the form of columns. `make` makes a task from the checked values of all keys; every task gets all of the configuration.
@@ -87,13 +78,10 @@ impl SinkClass {
         config: ConfigDef,
         make: impl Fn(&penstock_api::Parsed) -> Result<T> + 'static,
     ) -> Self {
-        let checked_by = config.clone();
-        Self {
-            about: About::new(name, version, config),
-            make: Box::new(move |props| Ok(Box::new(make(&checked_by.parse(props)?)?))),
-            validate: Box::new(|_| Vec::new()),
-            plan: Box::new(|props, tasks_max| Ok(vec![props.clone(); tasks_max as usize])),
-        }
+        let make = move |values: &penstock_api::Parsed| Ok(Box::new(make(values)?) as Box<dyn ColumnSink>);
+        Self(ConnectorClass::of_values(name, version, config, make, |props, tasks_max| {
+            Ok(vec![props.clone(); tasks_max as usize])
+        }))
     }
 
     /// A class in the form of records: the trait that built-in sinks implement, too.
@@ -103,23 +91,16 @@ impl SinkClass {
         config: ConfigDef,
         make: impl Fn() -> C + 'static,
     ) -> Self {
-        let (make, about) = (Arc::new(make), About::new(name, version, config));
-        let (for_validate, for_plan) = (make.clone(), make.clone());
-        Self {
-            about,
-            make: Box::new(move |props| Ok(Box::new(Records { task: make().task(), props: props.clone(), context: None }))),
-            validate: Box::new(move |props| {
-                let connector = for_validate();
-                ready(connector.validate(props)).unwrap_or_else(|error| vec![("connector.class".to_owned(), error.to_string())])
-            }),
-            plan: Box::new(move |props, tasks_max| ready(for_plan().task_configs(props, tasks_max))?),
-        }
+        let task = |connector: &C, props: &Props| {
+            Box::new(Records { task: connector.task(), props: props.clone(), context: None }) as Box<dyn ColumnSink>
+        };
+        Self(ConnectorClass::of_connector(name, version, config, make, task))
     }
 
     /// The same, answering to another full name, too.
     #[must_use]
     pub fn alias(mut self, name: &str) -> Self {
-        self.about.aliases.push(name.to_owned());
+        self.0.about.aliases.push(name.to_owned());
         self
     }
 }
@@ -242,33 +223,28 @@ thread_local! {
 /// What `export_sinks!` calls.
 pub mod calls {
     use penstock_api::connector::TaskId;
-    use penstock_api::{Error, Offsets, Props, Result, TopicPartition};
+    use penstock_api::{Error, Offsets, Result, TopicPartition};
 
-    use super::{ColumnSink, SinkClass, TASK, unknown};
-    use crate::export::class_of;
+    use super::{ColumnSink, SinkClass, TASK};
+    use crate::connector_class::{self as connector, ConnectorClass};
+    use crate::export::{Answer, Properties};
     use crate::rows::{Batch, error_of};
-    use crate::wit::connector::exports::penstock::connect::connector;
+    use crate::wit::batches;
+    use crate::wit::connector::exports::penstock::connect::connector::Problem;
     use crate::wit::plugin::exports::penstock::connect::plugin;
     use crate::wit::sink::exports::penstock::connect::sink;
-    use crate::wit::{batches, types};
 
-    type Properties = Vec<(String, String)>;
-    type Answer<T> = std::result::Result<T, types::Error>;
-
-    #[must_use]
-    #[expect(clippy::needless_pass_by_value, reason = "authors' functions answer a list that is used once")]
-    pub fn describe(classes: Vec<SinkClass>) -> Vec<plugin::Class> {
-        classes.iter().map(|class| class_of(&class.about)).collect()
+    fn inner(classes: Vec<SinkClass>) -> impl Iterator<Item = ConnectorClass<dyn ColumnSink>> {
+        classes.into_iter().map(|class| class.0)
     }
 
-    fn find(classes: Vec<SinkClass>, name: &str) -> Result<SinkClass> {
-        classes.into_iter().find(|class| class.about.name == name).ok_or_else(|| unknown(name))
+    #[must_use]
+    pub fn describe(classes: Vec<SinkClass>) -> Vec<plugin::Class> {
+        connector::describe(inner(classes))
     }
 
     pub fn configure(classes: Vec<SinkClass>, name: String, properties: Properties, context: plugin::Context) -> Answer<()> {
-        let made = find(classes, &name).and_then(|class| (class.make)(&properties.into_iter().collect::<Props>()));
-        let task = made.map_err(|error| error_of(&error))?;
-        let id = TaskId { connector: context.connector.into(), task: context.task };
+        let (task, id) = connector::make(inner(classes), &name, properties, context)?;
         TASK.with(|kept| *kept.borrow_mut() = Some((task, id)));
         Ok(())
     }
@@ -280,18 +256,12 @@ pub mod calls {
     }
 
     #[must_use]
-    pub fn validate(classes: Vec<SinkClass>, name: String, properties: Properties) -> Vec<connector::Problem> {
-        let problems = match find(classes, &name) {
-            Ok(class) => (class.validate)(&properties.into_iter().collect()),
-            Err(error) => vec![("connector.class".to_owned(), error.to_string())],
-        };
-        problems.into_iter().map(|(key, message)| connector::Problem { key, message }).collect()
+    pub fn validate(classes: Vec<SinkClass>, name: String, properties: Properties) -> Vec<Problem> {
+        connector::validate(inner(classes), &name, properties)
     }
 
     pub fn plan(classes: Vec<SinkClass>, name: String, properties: Properties, tasks_max: u32) -> Answer<Vec<Properties>> {
-        let planned = find(classes, &name).and_then(|class| (class.plan)(&properties.into_iter().collect(), tasks_max));
-        let tasks = planned.map_err(|error| error_of(&error))?;
-        Ok(tasks.into_iter().map(|task| task.into_iter().collect()).collect())
+        connector::plan(inner(classes), &name, properties, tasks_max)
     }
 
     fn with<R>(work: impl FnOnce(&mut dyn ColumnSink, &TaskId) -> Result<R>) -> Answer<R> {

@@ -1,5 +1,6 @@
 //! Sources: the traits in their two forms, the rows they give, and the class that a component lists.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +10,8 @@ use penstock_api::{
     SourceMap, SourceOffset, SourcePosition, SourceRecord, SourceTask, StoredOffsets, TaskId, Value, async_trait,
 };
 
-use crate::class::{About, unknown};
+use crate::columns::Bits;
+use crate::connector_class::ConnectorClass;
 use crate::records::ready;
 use crate::wit::columns::{BytesColumn, HeaderColumns, NameColumn, S64Column};
 use crate::wit::outgoing::{self, Form};
@@ -222,7 +224,7 @@ impl OutgoingRows {
             partitions: if self.partitions.iter().all(|partition| *partition < 0) { Vec::new() } else { self.partitions },
             keys: outgoing::Payloads { form: self.key_form, values: self.keys.finish() },
             values: outgoing::Payloads { form: self.value_form, values: self.values.finish() },
-            timestamps: S64Column { values: self.timestamps, present: self.timestamps_present.finish() },
+            timestamps: S64Column { values: self.timestamps, present: self.timestamps_present.into_present() },
             headers: HeaderColumns {
                 ends: if has_headers { self.header_ends } else { Vec::new() },
                 names,
@@ -233,28 +235,6 @@ impl OutgoingRows {
             origins: self.origins.finish(),
             offsets: self.offsets.finish(),
         })
-    }
-}
-
-#[derive(Default)]
-struct Bits {
-    bytes: Vec<u8>,
-    len: usize,
-    has_gaps: bool,
-}
-
-impl Bits {
-    fn push(&mut self, bit: bool) {
-        if self.len.is_multiple_of(8) {
-            self.bytes.push(0);
-        }
-        self.bytes[self.len / 8] |= u8::from(bit) << (self.len % 8);
-        self.len += 1;
-        self.has_gaps |= !bit;
-    }
-
-    fn finish(self) -> Vec<u8> {
-        if self.has_gaps { self.bytes } else { Vec::new() }
     }
 }
 
@@ -273,7 +253,7 @@ impl BytesBuilder {
     }
 
     fn finish(self) -> BytesColumn {
-        BytesColumn { data: self.data, ends: self.ends, present: self.present.finish() }
+        BytesColumn { data: self.data, ends: self.ends, present: self.present.into_present() }
     }
 }
 
@@ -302,17 +282,8 @@ impl NameBuilder {
     }
 }
 
-type Make = Box<dyn Fn(&Props) -> Result<Box<dyn ColumnSource>>>;
-type Validate = Box<dyn Fn(&Props) -> Vec<(String, String)>>;
-type Plan = Box<dyn Fn(&Props, u32) -> Result<Vec<Props>>>;
-
 /// A class of sources.
-pub struct SourceClass {
-    about: About,
-    make: Make,
-    validate: Validate,
-    plan: Plan,
-}
+pub struct SourceClass(ConnectorClass<dyn ColumnSource>);
 
 impl SourceClass {
     /// A class in the form of columns, of one task. `make` makes it from the checked values of all keys; see [`plan`](Self::plan).
@@ -322,19 +293,14 @@ impl SourceClass {
         config: ConfigDef,
         make: impl Fn(&penstock_api::Parsed) -> Result<T> + 'static,
     ) -> Self {
-        let checked_by = config.clone();
-        Self {
-            about: About::new(name, version, config),
-            make: Box::new(move |props| Ok(Box::new(make(&checked_by.parse(props)?)?))),
-            validate: Box::new(|_| Vec::new()),
-            plan: Box::new(|props, _| Ok(vec![props.clone()])),
-        }
+        let make = move |values: &penstock_api::Parsed| Ok(Box::new(make(values)?) as Box<dyn ColumnSource>);
+        Self(ConnectorClass::of_values(name, version, config, make, |props, _| Ok(vec![props.clone()])))
     }
 
     /// The same with tasks as `plan` gives them: the properties of each, at most so many.
     #[must_use]
     pub fn plan(mut self, plan: impl Fn(&Props, u32) -> Result<Vec<Props>> + 'static) -> Self {
-        self.plan = Box::new(plan);
+        self.0.plan = Box::new(plan);
         self
     }
 
@@ -345,23 +311,16 @@ impl SourceClass {
         config: ConfigDef,
         make: impl Fn() -> C + 'static,
     ) -> Self {
-        let make = Arc::new(make);
-        let (for_validate, for_plan) = (make.clone(), make.clone());
-        Self {
-            about: About::new(name, version, config),
-            make: Box::new(move |props| Ok(Box::new(Records { task: make().task(), props: props.clone(), context: None }))),
-            validate: Box::new(move |props| {
-                let connector = for_validate();
-                ready(connector.validate(props)).unwrap_or_else(|error| vec![("connector.class".to_owned(), error.to_string())])
-            }),
-            plan: Box::new(move |props, tasks_max| ready(for_plan().task_configs(props, tasks_max))?),
-        }
+        let task = |connector: &C, props: &Props| {
+            Box::new(Records { task: connector.task(), props: props.clone(), context: None }) as Box<dyn ColumnSource>
+        };
+        Self(ConnectorClass::of_connector(name, version, config, make, task))
     }
 
     /// The same, answering to another full name, too.
     #[must_use]
     pub fn alias(mut self, name: &str) -> Self {
-        self.about.aliases.push(name.to_owned());
+        self.0.about.aliases.push(name.to_owned());
         self
     }
 }
@@ -442,6 +401,8 @@ impl ColumnSource for Records {
 /// Adds records, those of equal forms that follow each other at once.
 fn add(out: &Outbox<'_>, records: &[SourceRecord]) -> Result<()> {
     let mut rows: Option<OutgoingRows> = None;
+    // The partition of the record before, as text.
+    let mut origin: Option<(Arc<SourceMap>, String)> = None;
     for record in records {
         let (key_form, key) = content(&record.record.key)?;
         let (value_form, value) = content(&record.record.value)?;
@@ -453,10 +414,12 @@ fn add(out: &Outbox<'_>, records: &[SourceRecord]) -> Result<()> {
         }
         let headers = header_texts(&record.record.headers)?;
         let headers: Vec<(&str, Option<&[u8]>)> = headers.iter().map(|(name, value)| (*name, value.as_deref())).collect();
-        let (origin, offset) = match &record.position {
-            Some(position) => (text(&position.partition), Some(text(&position.offset.to_map()))),
-            None => ("{}".to_owned(), None),
+        let origin = match (&record.position, &mut origin) {
+            (None, _) => "{}",
+            (Some(position), Some((partition, origin))) if Arc::ptr_eq(partition, &position.partition) => &*origin,
+            (Some(position), origin) => &*origin.insert((position.partition.clone(), text(&position.partition))).1,
         };
+        let offset = record.position.as_ref().map(|position| text(&position.offset.to_map()));
         rows.get_or_insert_with(|| OutgoingRows::new(key_form, value_form)).push(&OutgoingRow {
             topic: &record.record.topic,
             partition: record.record.partition,
@@ -464,7 +427,7 @@ fn add(out: &Outbox<'_>, records: &[SourceRecord]) -> Result<()> {
             value: value.as_deref(),
             timestamp: record.record.timestamp,
             headers: &headers,
-            origin: &origin,
+            origin,
             offset: offset.as_deref(),
         });
     }
@@ -473,7 +436,7 @@ fn add(out: &Outbox<'_>, records: &[SourceRecord]) -> Result<()> {
 }
 
 /// A payload as it crosses; `None` for null.
-fn content(payload: &Payload) -> Result<(Form, Option<Vec<u8>>)> {
+fn content(payload: &Payload) -> Result<(Form, Option<Cow<'_, [u8]>>)> {
     if let Some(encoded) = payload.wire() {
         let form = match encoded.format {
             Format::Bytes => Some(Form::Bytes),
@@ -482,23 +445,23 @@ fn content(payload: &Payload) -> Result<(Form, Option<Vec<u8>>)> {
             Format::Avro(_) | Format::Other(_) => None,
         };
         if let Some(form) = form {
-            return Ok((form, Some(encoded.bytes.to_vec())));
+            return Ok((form, Some(Cow::Borrowed(&encoded.bytes))));
         }
     }
     Ok(match &payload.view()?.value {
         Value::Null => (Form::Bytes, None),
-        Value::Bytes(bytes) => (Form::Bytes, Some(bytes.to_vec())),
-        Value::String(text) => (Form::Text, Some(text.as_bytes().to_vec())),
+        Value::Bytes(bytes) => (Form::Bytes, Some(bytes.to_vec().into())),
+        Value::String(text) => (Form::Text, Some(text.as_bytes().to_vec().into())),
         value => {
             let mut text = Vec::new();
             penstock_api::json::write(value, &mut text)?;
-            (Form::Json, Some(text))
+            (Form::Json, Some(text.into()))
         }
     })
 }
 
 /// Headers as text: JSON for what is none.
-fn header_texts(headers: &Headers) -> Result<Vec<(&str, Option<Vec<u8>>)>> {
+fn header_texts(headers: &Headers) -> Result<Vec<(&str, Option<Cow<'_, [u8]>>)>> {
     headers
         .iter()
         .map(|header| match content(&header.value)? {
@@ -516,35 +479,29 @@ thread_local! {
 
 /// What `export_sources!` calls.
 pub mod calls {
-    use penstock_api::connector::TaskId;
-    use penstock_api::{Error, Next, Props, Result};
+    use penstock_api::{Error, Next, Result};
 
-    use super::{ColumnSource, Outbox, SourceClass, SourceTaskContext, TASK, map, unknown};
-    use crate::export::class_of;
+    use super::{ColumnSource, Outbox, SourceClass, SourceTaskContext, TASK, map};
+    use crate::connector_class::{self as connector, ConnectorClass};
+    use crate::export::{Answer, Properties};
     use crate::rows::error_of;
-    use crate::wit::connector::exports::penstock::connect::connector;
+    use crate::wit::connector::exports::penstock::connect::connector::Problem;
+    use crate::wit::outgoing;
     use crate::wit::plugin::exports::penstock::connect::plugin;
     use crate::wit::source::exports::penstock::connect::source;
-    use crate::wit::{outgoing, types};
 
-    type Properties = Vec<(String, String)>;
-    type Answer<T> = std::result::Result<T, types::Error>;
-
-    #[must_use]
-    #[expect(clippy::needless_pass_by_value, reason = "authors' functions answer a list that is used once")]
-    pub fn describe(classes: Vec<SourceClass>) -> Vec<plugin::Class> {
-        classes.iter().map(|class| class_of(&class.about)).collect()
+    fn inner(classes: Vec<SourceClass>) -> impl Iterator<Item = ConnectorClass<dyn ColumnSource>> {
+        classes.into_iter().map(|class| class.0)
     }
 
-    fn find(classes: Vec<SourceClass>, name: &str) -> Result<SourceClass> {
-        classes.into_iter().find(|class| class.about.name == name).ok_or_else(|| unknown(name))
+    #[must_use]
+    pub fn describe(classes: Vec<SourceClass>) -> Vec<plugin::Class> {
+        connector::describe(inner(classes))
     }
 
     pub fn configure(classes: Vec<SourceClass>, name: String, properties: Properties, context: plugin::Context) -> Answer<()> {
-        let made = find(classes, &name).and_then(|class| (class.make)(&properties.into_iter().collect::<Props>()));
-        let task = made.map_err(|error| error_of(&error))?;
-        let context = SourceTaskContext { task: TaskId { connector: context.connector.into(), task: context.task } };
-        TASK.with(|kept| *kept.borrow_mut() = Some((task, context)));
+        let (task, id) = connector::make(inner(classes), &name, properties, context)?;
+        TASK.with(|kept| *kept.borrow_mut() = Some((task, SourceTaskContext { task: id })));
         Ok(())
     }
 
@@ -555,18 +512,12 @@ pub mod calls {
     }
 
     #[must_use]
-    pub fn validate(classes: Vec<SourceClass>, name: String, properties: Properties) -> Vec<connector::Problem> {
-        let problems = match find(classes, &name) {
-            Ok(class) => (class.validate)(&properties.into_iter().collect()),
-            Err(error) => vec![("connector.class".to_owned(), error.to_string())],
-        };
-        problems.into_iter().map(|(key, message)| connector::Problem { key, message }).collect()
+    pub fn validate(classes: Vec<SourceClass>, name: String, properties: Properties) -> Vec<Problem> {
+        connector::validate(inner(classes), &name, properties)
     }
 
     pub fn plan(classes: Vec<SourceClass>, name: String, properties: Properties, tasks_max: u32) -> Answer<Vec<Properties>> {
-        let planned = find(classes, &name).and_then(|class| (class.plan)(&properties.into_iter().collect(), tasks_max));
-        let tasks = planned.map_err(|error| error_of(&error))?;
-        Ok(tasks.into_iter().map(|task| task.into_iter().collect()).collect())
+        connector::plan(inner(classes), &name, properties, tasks_max)
     }
 
     fn with<R>(work: impl FnOnce(&mut dyn ColumnSource, &SourceTaskContext) -> Result<R>) -> Answer<R> {

@@ -15,6 +15,7 @@ use penstock_api::transform::TransformContext;
 use penstock_api::{Batch, Error, ErrorKind, Flow, Predicate, Props, Record, Result, Row, Transform, Verdict, async_trait};
 
 use crate::batch::{Call, Done, Emitted, is_set};
+use crate::component::filled_in;
 use crate::guest_log::Owner;
 use crate::instance::{Answer, Instance, Loaded};
 
@@ -46,14 +47,9 @@ pub(crate) struct ComponentPredicate(pub Guest);
 impl Guest {
     /// Takes properties as the user wrote them; defaults are filled in.
     pub(crate) fn new(loaded: Arc<Loaded>, class: Arc<str>, config: &penstock_api::ConfigDef, given: &Props) -> Result<Self> {
-        let mut props = given.clone();
-        for value in config.validate(given) {
-            if let Some(message) = value.errors.into_iter().next() {
-                return Err(Error::config(message));
-            }
-            if let Some(text) = value.value {
-                props.insert(value.name, text);
-            }
+        let (props, wrong) = filled_in(config, given);
+        if let Some(message) = wrong {
+            return Err(Error::config(message));
         }
         Ok(Self { loaded, class, props, owner: Owner::default(), instance: None })
     }

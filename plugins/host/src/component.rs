@@ -8,6 +8,18 @@ use penstock_api::{ConfigDef, Error, Props, Result, TaskId};
 use crate::guest_log::Owner;
 use crate::instance::{Instance, Loaded, Stopped};
 
+/// Properties as a user wrote them, with the defaults of keys that were left out; and the first thing that is wrong with them.
+pub(crate) fn filled_in(config: &ConfigDef, given: &Props) -> (Props, Option<String>) {
+    let (mut props, mut wrong) = (given.clone(), None);
+    for value in config.validate(given) {
+        wrong = wrong.or_else(|| value.errors.into_iter().next());
+        if let Some(text) = value.value {
+            props.insert(value.name, text);
+        }
+    }
+    (props, wrong)
+}
+
 /// A class of a component whose classes are connectors.
 #[derive(Clone)]
 pub(crate) struct Component {
@@ -49,15 +61,9 @@ impl Component {
         }
     }
 
-    /// With the defaults of keys that were left out.
+    /// With the defaults of keys that were left out. What is wrong with them is told elsewhere.
     fn filled_in(&self, props: &Props) -> Props {
-        let mut props = props.clone();
-        for value in self.config.validate(&props) {
-            if let Some(text) = value.value {
-                props.insert(value.name, text);
-            }
-        }
-        props
+        filled_in(&self.config, props).0
     }
 
     /// Asks a throw-away instance what is wrong with a configuration.

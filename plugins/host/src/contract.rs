@@ -72,6 +72,22 @@ pub(crate) mod predicates {
     });
 }
 
+/// What the connectors of sinks and sources export beside it.
+pub(crate) mod connectors {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        inline: "
+            package penstock:worker;
+            world connectors {
+                export penstock:connect/connector@0.1.0;
+            }
+        ",
+        world: "penstock:worker/connectors",
+        exports: { default: async },
+        with: { "penstock:connect/types": super::common::penstock::connect::types },
+    });
+}
+
 /// What sinks export beside it.
 pub(crate) mod sinks {
     wasmtime::component::bindgen!({
@@ -80,7 +96,6 @@ pub(crate) mod sinks {
             package penstock:worker;
             world sinks {
                 import penstock:connect/batches@0.1.0;
-                export penstock:connect/connector@0.1.0;
                 export penstock:connect/sink@0.1.0;
             }
         ",
@@ -105,7 +120,6 @@ pub(crate) mod sources {
                 import penstock:connect/outgoing@0.1.0;
                 import penstock:connect/offsets@0.1.0;
                 import penstock:connect/reconfigure@0.1.0;
-                export penstock:connect/connector@0.1.0;
                 export penstock:connect/source@0.1.0;
             }
         ",
@@ -135,6 +149,17 @@ pub(crate) fn error(error: types::Error) -> Error {
         types::ErrorKind::Fatal => ErrorKind::Fatal,
     };
     Error::new(kind, cut(error.message, MESSAGE_BYTES_MAX))
+}
+
+/// An error of ours as a guest is told it.
+pub(crate) fn told(error: &Error) -> types::Error {
+    let kind = match error.kind() {
+        ErrorKind::Retriable => types::ErrorKind::Retriable,
+        ErrorKind::Data => types::ErrorKind::Data,
+        ErrorKind::Config => types::ErrorKind::Config,
+        ErrorKind::Fatal => types::ErrorKind::Fatal,
+    };
+    types::Error { kind, message: format!("{error:#}") }
 }
 
 /// Cuts a text to at most `bytes_max`, at a character.

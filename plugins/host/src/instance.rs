@@ -15,6 +15,7 @@ use wasmtime::component::{InstancePre, Resource};
 
 use crate::batch::{Call, Misuse};
 use crate::contract::common::Common;
+use crate::contract::connectors::Connectors;
 use crate::contract::predicates::Predicates;
 use crate::contract::sinks::Sinks;
 use crate::contract::sources::Sources;
@@ -66,8 +67,8 @@ pub(crate) struct Instance {
 enum Exports {
     Transforms(Transforms),
     Predicates(Predicates),
-    Sinks(Sinks),
-    Sources(Sources),
+    Sinks(Connectors, Sinks),
+    Sources(Connectors, Sources),
 }
 
 /// A guest did not return: it trapped, took too long, or misused the contract. For people.
@@ -112,8 +113,14 @@ impl Loaded {
         let exports = match self.kind {
             Kind::Transforms => Exports::Transforms(Transforms::new(&mut store, &instance).map_err(exported)?),
             Kind::Predicates => Exports::Predicates(Predicates::new(&mut store, &instance).map_err(exported)?),
-            Kind::Sinks => Exports::Sinks(Sinks::new(&mut store, &instance).map_err(exported)?),
-            Kind::Sources => Exports::Sources(Sources::new(&mut store, &instance).map_err(exported)?),
+            Kind::Sinks => {
+                let connector = Connectors::new(&mut store, &instance).map_err(exported)?;
+                Exports::Sinks(connector, Sinks::new(&mut store, &instance).map_err(exported)?)
+            }
+            Kind::Sources => {
+                let connector = Connectors::new(&mut store, &instance).map_err(exported)?;
+                Exports::Sources(connector, Sources::new(&mut store, &instance).map_err(exported)?)
+            }
         };
         Ok(Instance { engine, store, common, exports, waits })
     }
@@ -156,11 +163,11 @@ impl Instance {
                 let call = exports.penstock_connect_predicate().call_test(&mut self.store, handle);
                 bounded(&running, deadline, call).await.map(|answer| answer.map(Answer::Matches))
             }
-            Exports::Sinks(exports) => {
+            Exports::Sinks(_, exports) => {
                 let call = exports.penstock_connect_sink().call_put(&mut self.store, handle);
                 bounded(&running, deadline, call).await.map(|answer| answer.map(|()| Answer::Applied))
             }
-            Exports::Sources(_) => unreachable!("sources are shown no batch"),
+            Exports::Sources(..) => unreachable!("sources are shown no batch"),
         };
         let answer = match answer {
             Ok(Ok(answer)) => Ok(answer),

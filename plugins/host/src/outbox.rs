@@ -12,7 +12,7 @@ use wasmtime::component::Resource;
 
 use crate::batch::{Blobs, Misuse, check_json, check_names, check_s64};
 use crate::contract::sources::penstock::connect::{offsets, outgoing, reconfigure};
-use crate::contract::{columns, types};
+use crate::contract::{columns, told, types};
 use crate::state::State;
 
 /// Stands for the outbox of the running call, which lies in [`State::outbox`]: there is never more than one.
@@ -270,17 +270,8 @@ impl outgoing::HostOutbox for State {
 
 impl offsets::Host for State {
     async fn stored(&mut self, partitions: Vec<String>) -> wasmtime::Result<Result<Vec<Option<String>>, types::Error>> {
-        let refusal = |error: &Error| types::Error {
-            kind: match error.kind() {
-                penstock_api::ErrorKind::Retriable => types::ErrorKind::Retriable,
-                penstock_api::ErrorKind::Data => types::ErrorKind::Data,
-                penstock_api::ErrorKind::Config => types::ErrorKind::Config,
-                penstock_api::ErrorKind::Fatal => types::ErrorKind::Fatal,
-            },
-            message: format!("{error:#}"),
-        };
         let Some(context) = self.outbox.context.clone() else {
-            return Ok(Err(refusal(&Error::fatal("offsets can be looked up from `start` on"))));
+            return Ok(Err(told(&Error::fatal("offsets can be looked up from `start` on"))));
         };
         let partitions: Vec<SourceMap> = partitions
             .iter()
@@ -290,7 +281,7 @@ impl offsets::Host for State {
         let text = |map: SourceMap| serde_json::Value::Object(map).to_string();
         Ok(match self.waits.clone().wait(context.stored(&partitions)).await {
             Ok(stored) => Ok(stored.into_iter().map(|offset| offset.map(text)).collect()),
-            Err(error) => Err(refusal(&error)),
+            Err(error) => Err(told(&error)),
         })
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use super::producer::{Delivered, Outgoing, Told, delivery_error, owned_headers};
 use super::settings::ProducerSettings;
-use super::trouble;
+use super::transactional::{self, FENCED};
 
 /// Sends records off without waiting. What becomes of them is asked for by [`take`](Self::take). Clones share it.
 #[derive(Clone)]
@@ -158,21 +158,11 @@ impl StreamProducer {
 
     fn failure(&self, error: &KafkaError, what: &str) -> Error {
         let what = format!("{what} for {}", self.who);
-        let code = match error {
-            KafkaError::Transaction(error) => error.code(),
-            error => error.rdkafka_error_code().unwrap_or(Code::Unknown),
-        };
-        match code {
-            Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch => Error::fatal(format!(
-                "{what}: a newer producer has begun under the same transactional.id, and this one is fenced"
-            ))
-            .with_source(error.to_string()),
-            Code::TransactionalIdAuthorizationFailed => {
-                Error::config(format!("{what}: not allowed; grant WRITE and DESCRIBE on the transactional id to this principal"))
-                    .with_source(error.to_string())
-            }
-            code => trouble::of_request(code, &error.to_string(), &what),
+        if FENCED.contains(&transactional::code(error)) {
+            let fenced = "a newer producer has begun under the same transactional.id, and this one is fenced";
+            return Error::fatal(format!("{what}: {fenced}")).with_source(error.to_string());
         }
+        transactional::refusal(error, &what)
     }
 
     /// Ends it; what is not acknowledged is given up.

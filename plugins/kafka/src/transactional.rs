@@ -58,7 +58,7 @@ const STEP: Duration = Duration::from_secs(1);
 const TELL_AFTER: u32 = 10;
 /// rust-rdkafka's own flush waits in steps of 100 ms.
 const DRAIN_STEP: Duration = Duration::from_millis(1);
-const FENCED: [Code; 3] = [Code::Fenced, Code::ProducerFenced, Code::InvalidProducerEpoch];
+pub(super) const FENCED: [Code; 3] = [Code::Fenced, Code::ProducerFenced, Code::InvalidProducerEpoch];
 
 impl Transactional {
     /// Begins under the `transactional.id` of the settings, waiting for the brokers as long as it takes. May be dropped while
@@ -240,21 +240,32 @@ impl Writer {
 
     fn failure(&self, error: &KafkaError, what: &str) -> Error {
         let what = format!("{what} for {}", self.who);
-        let code = match error {
-            KafkaError::Transaction(error) => error.code(),
-            error => error.rdkafka_error_code().unwrap_or(Code::Unknown),
-        };
-        match code {
-            Code::TransactionalIdAuthorizationFailed => {
-                Error::config(format!("{what}: not allowed; grant WRITE and DESCRIBE on the transactional id to this principal"))
-                    .with_source(error.to_string())
-            }
+        match code(error) {
             Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge => {
                 Error::data(format!("{what}: the record is larger than the topic's max.message.bytes allow"))
                     .with_source(error.to_string())
             }
-            code => trouble::of_request(code, &error.to_string(), &what),
+            _ => refusal(error, &what),
         }
+    }
+}
+
+/// What Kafka or the client said, whichever way it did.
+pub(super) fn code(error: &KafkaError) -> Code {
+    match error {
+        KafkaError::Transaction(error) => error.code(),
+        error => error.rdkafka_error_code().unwrap_or(Code::Unknown),
+    }
+}
+
+/// Why a transaction cannot go on, for people.
+pub(super) fn refusal(error: &KafkaError, what: &str) -> Error {
+    match code(error) {
+        Code::TransactionalIdAuthorizationFailed => {
+            Error::config(format!("{what}: not allowed; grant WRITE and DESCRIBE on the transactional id to this principal"))
+                .with_source(error.to_string())
+        }
+        code => trouble::of_request(code, &error.to_string(), what),
     }
 }
 

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use penstock_api::{Error, ErrorKind, Props, Result};
-use rdkafka::consumer::{BaseConsumer, Consumer, StreamConsumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, StreamConsumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
+use rdkafka::metadata::{MetadataPartition, MetadataTopic};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::event::Record;
@@ -268,16 +269,18 @@ impl Clients {
 /// The end of each partition, as far as the client's isolation level lets it see.
 async fn ends(client: &Arc<BaseConsumer>, topic: &str) -> Result<BTreeMap<i32, i64>> {
     let (client, topic) = (client.clone(), topic.to_owned());
-    let asked = tokio::task::spawn_blocking(move || -> Result<BTreeMap<i32, i64>> {
+    let asked = tokio::task::spawn_blocking(move || {
         let what = |error: KafkaError| Error::retriable(format!("look up the end of topic {topic}")).with_source(error);
-        let metadata = client.fetch_metadata(Some(&topic), LEADERS_TIMEOUT).map_err(what)?;
-        let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions()).map(|partition| partition.id());
-        let end = |partition| -> Result<(i32, i64)> {
-            Ok((partition, client.fetch_watermarks(&topic, partition, LEADERS_TIMEOUT).map_err(what)?.1))
-        };
-        partitions.map(end).collect()
+        ends_now(&*client, &topic).map_err(what)
     });
     asked.await.map_err(|panicked| Error::fatal("look up the end of a topic").with_source(panicked))?
+}
+
+/// The same, keeping the thread.
+fn ends_now<C: ConsumerContext>(client: &impl Consumer<C>, topic: &str) -> Result<BTreeMap<i32, i64>, KafkaError> {
+    let metadata = client.fetch_metadata(Some(topic), LEADERS_TIMEOUT)?;
+    let partitions = metadata.topics().iter().flat_map(MetadataTopic::partitions).map(MetadataPartition::id);
+    partitions.map(|partition| Ok((partition, client.fetch_watermarks(topic, partition, LEADERS_TIMEOUT)?.1))).collect()
 }
 
 /// Lets a consumer ask for the topic's leaders now, which left to itself it does with its next look around, a second later; and for where each
@@ -286,15 +289,10 @@ async fn knowing(consumer: StreamConsumer, topic: String, partitions: i32) -> Re
     let asked = tokio::task::spawn_blocking(move || {
         // Not known: then only that sign counts.
         let mut ends: BTreeMap<i32, i64> = (0..partitions).map(|partition| (partition, i64::MAX)).collect();
-        let mut ask = || -> Result<(), KafkaError> {
-            consumer.fetch_metadata(Some(&topic), LEADERS_TIMEOUT)?;
-            for (partition, end) in &mut ends {
-                *end = consumer.fetch_watermarks(&topic, *partition, LEADERS_TIMEOUT)?.1;
-            }
-            Ok(())
-        };
-        if let Err(error) = ask() {
-            tracing::debug!(%topic, "where the partitions end is not known yet: {error}");
+        match ends_now(&consumer, &topic) {
+            // Partitions that came since are not read.
+            Ok(known) => ends.iter_mut().for_each(|(partition, end)| *end = known.get(partition).copied().unwrap_or(*end)),
+            Err(error) => tracing::debug!(%topic, "where the partitions end is not known yet: {error}"),
         }
         (consumer, ends)
     });

@@ -190,3 +190,17 @@ impl DeadLetterSender {
         .with_source(error)
     }
 }
+
+/// How long one turn of a task waits for dead letters to be acknowledged.
+pub const LETTERS_WAIT: Duration = Duration::from_secs(1);
+
+/// Whether all letters so far are acknowledged, if any are written at all; waits a turn for it.
+///
+/// # Errors
+/// `Fatal` when Kafka refused one.
+pub async fn are_safe(letters: &mut Option<DeadLetterSender>) -> Result<bool> {
+    match letters {
+        Some(sender) => sender.acknowledged(LETTERS_WAIT).await,
+        None => Ok(true),
+    }
+}

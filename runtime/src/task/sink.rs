@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use super::about::client_id;
-use super::dead_letters::DeadLetterSender;
+use super::dead_letters::{self, DeadLetterSender, LETTERS_WAIT};
 use super::errors::{Culprit, ErrorHandler, put_failure};
 use super::pipeline::Pipeline;
 use super::topics::TopicsUsed;
@@ -27,8 +27,6 @@ const OPEN_RETRY: Duration = Duration::from_secs(1);
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// After a dead letter a commit is due within this time, though `offset.flush.interval.ms` be longer: it notes the letter.
 const LETTERS_COMMIT_INTERVAL: Duration = Duration::from_secs(1);
-/// How long one turn waits for dead letters to be acknowledged.
-const LETTERS_WAIT: Duration = Duration::from_secs(1);
 /// Before a last commit that failed is tried again.
 const LAST_COMMIT_RETRY: Duration = Duration::from_millis(100);
 
@@ -311,10 +309,7 @@ impl SinkLoop {
     /// Whether all dead letters so far are acknowledged. Until they are the connector gets nothing to do: it might make durable what
     /// lies behind them, and the next task would begin there.
     async fn letters_are_safe(&mut self) -> Result<bool> {
-        match &mut self.dead_letters {
-            Some(sender) => sender.acknowledged(LETTERS_WAIT).await,
-            None => Ok(true),
-        }
+        dead_letters::are_safe(&mut self.dead_letters).await
     }
 
     /// Hands records to the connector. `Some(wait)`: not now.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use super::about::producer_client_id;
-use super::dead_letters::DeadLetterSender;
+use super::dead_letters::{self, DeadLetterSender};
 use super::errors::{Culprit, ErrorHandler, PolledRecord};
 use super::in_flight::{Head, InFlight};
 use super::outbound::{Outbound, OutboundStage, Row, RowOutcome, text};
@@ -37,8 +37,6 @@ const POLL_RETRY_MAX: Duration = Duration::from_secs(10);
 const TOPIC_RETRY: Duration = Duration::from_secs(1);
 /// How soon a record is offered again to a full queue, should no acknowledgement say that there is room.
 const FULL_RETRY: Duration = Duration::from_millis(20);
-/// How long one turn waits for dead letters to be acknowledged.
-const LETTERS_WAIT: Duration = Duration::from_secs(1);
 /// How often the task tells how many records are under way.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// As Java names who produces.
@@ -402,10 +400,7 @@ impl Work {
     }
 
     async fn letters_are_safe(&mut self) -> Result<bool> {
-        match &mut self.dead_letters {
-            Some(sender) => sender.acknowledged(LETTERS_WAIT).await,
-            None => Ok(true),
-        }
+        dead_letters::are_safe(&mut self.dead_letters).await
     }
 
     /// Moves the batch on, as far as it goes now.

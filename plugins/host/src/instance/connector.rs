@@ -8,18 +8,17 @@ use crate::contract;
 /// The outer error is the host's, the inner one the guest's own.
 pub(super) type Answer<T> = Result<Result<T, Error>, Stopped>;
 
-/// One call under the deadline of every call: `call!(self, Sinks, interface.function(arguments))`.
+/// One call under the deadline of every call: `call!(self, pattern, interface.function(arguments))`. The pattern of [`Exports`] names the
+/// `exports` that are called.
 macro_rules! call {
-    ($instance:ident, $kind:ident, $interface:ident.$function:ident($($argument:expr),*)) => {{
+    ($instance:ident, $exports:ident in $pattern:pat, $interface:ident.$function:ident($($argument:expr),*)) => {{
         let deadline = $instance.begin($instance.engine.config.call_deadline);
-        let $crate::instance::Exports::$kind(exports) = &$instance.exports else {
-            unreachable!("only components of a kind are called as such")
-        };
+        let $pattern = &$instance.exports else { unreachable!("only components of a kind are called as such") };
         let running = $instance.engine.running(&$instance.waits);
         let answer = $crate::instance::bounded(
             &running,
             deadline,
-            exports.$interface().$function(&mut $instance.store $(, $argument)*),
+            $exports.$interface().$function(&mut $instance.store $(, $argument)*),
         )
         .await;
         answer.map_err(|failure| $crate::instance::explain(failure, &$instance.store, deadline))
@@ -31,25 +30,23 @@ impl Instance {
     /// What is wrong with a configuration: pairs of key and message.
     pub(crate) async fn validate(&mut self, class: &str, props: &Props) -> Result<Vec<(String, String)>, Stopped> {
         let pairs = pairs(props);
-        let problems: Vec<(String, String)> = if matches!(self.exports, Exports::Sources(_)) {
-            let problems = call!(self, Sources, penstock_connect_connector.call_validate(class, &pairs))?;
-            problems.into_iter().map(|problem| (problem.key, problem.message)).collect()
-        } else {
-            let problems = call!(self, Sinks, penstock_connect_connector.call_validate(class, &pairs))?;
-            problems.into_iter().map(|problem| (problem.key, problem.message)).collect()
-        };
+        let problems = call!(
+            self,
+            connector in (Exports::Sinks(connector, _) | Exports::Sources(connector, _)),
+            penstock_connect_connector.call_validate(class, &pairs)
+        )?;
         let cut = |message| contract::cut(message, contract::MESSAGE_BYTES_MAX);
-        Ok(problems.into_iter().map(|(key, message)| (key, cut(message))).collect())
+        Ok(problems.into_iter().map(|problem| (problem.key, cut(problem.message))).collect())
     }
 
     /// The properties of each task.
     pub(crate) async fn plan(&mut self, class: &str, props: &Props, tasks_max: u32) -> Answer<Vec<Props>> {
         let pairs = pairs(props);
-        let planned = if matches!(self.exports, Exports::Sources(_)) {
-            call!(self, Sources, penstock_connect_connector.call_plan(class, &pairs, tasks_max))?
-        } else {
-            call!(self, Sinks, penstock_connect_connector.call_plan(class, &pairs, tasks_max))?
-        };
+        let planned = call!(
+            self,
+            connector in (Exports::Sinks(connector, _) | Exports::Sources(connector, _)),
+            penstock_connect_connector.call_plan(class, &pairs, tasks_max)
+        )?;
         let planned = planned.map(|tasks| tasks.into_iter().map(|task| task.into_iter().collect()).collect());
         Ok(planned.map_err(contract::error))
     }
