@@ -61,11 +61,13 @@ async fn a_cluster_survives_what_happens_to_its_workers_and_its_broker() -> Resu
 
     write_garbage(&kafka, &mut it).await?;
     it.survives("garbage in the config topic", &ALL).await?;
+    let said = kafka.log_text().len();
     for restarted in ALL {
         ensure!(it.cluster.workers[restarted].stop().await?.success());
         it.cluster.workers[restarted].restart().await?;
     }
     it.survives("a rolling restart, with garbage in the config topic", &ALL).await?;
+    tasks_stayed(&kafka.log_text()[said..])?;
     let mut changed = it.sink(NAMES[0]);
     changed.insert("blackhole.delay.ms".into(), "1".into());
     it.cluster.connect(0).put(&format!("/connectors/{}/config", NAMES[0]), &json!(changed)).await?.ok()?;
@@ -74,6 +76,16 @@ async fn a_cluster_survives_what_happens_to_its_workers_and_its_broker() -> Resu
     outage(&mut kafka, &mut it).await?;
     it.survives("a killed broker, and a worker that was started meanwhile", &ALL).await?;
     it.end().await
+}
+
+/// Tasks that go elsewhere keep their places in their groups: had they left them, all of their partitions would stand still until the
+/// groups are formed anew, which takes heartbeats of seconds. The last worker of a rolling restart has all of the work, and stops when
+/// the others are there and have none yet.
+fn tasks_stayed(broker: &str) -> Result<()> {
+    let is_task = |line: &&str| NAMES.iter().any(|name| line.contains(&format!("[Group connect-{name}]")));
+    let left: Vec<&str> = broker.lines().filter(is_task).filter(|line| line.contains("has left group")).collect();
+    ensure!(left.is_empty(), "tasks have left their groups: {left:#?}");
+    Ok(())
 }
 
 /// Records that make no sense, one after each other, as a tool or a mistake may leave them.

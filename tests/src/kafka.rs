@@ -101,6 +101,11 @@ impl Kafka {
         Ok(())
     }
 
+    /// What all brokers have said so far.
+    pub fn log_text(&self) -> String {
+        self.nodes.iter().map(|node| node.process.log_text()).collect()
+    }
+
     /// The brokers, by their ids: 1, 2, ...
     pub fn brokers(&self) -> std::ops::RangeInclusive<i32> {
         1..=self.replication()

@@ -42,6 +42,9 @@ pub(super) struct EventLoop {
 const LAST_STATUSES: Duration = Duration::from_secs(5);
 /// How long a worker that stops waits, beyond its tasks' own time, until others have taken over.
 const RELIEF: Duration = Duration::from_secs(3);
+/// How long a worker that stops goes on while nobody says who has its work next: as long as it takes to find a leader when the
+/// last one has just left, as in a rolling restart.
+const LINGERING: Duration = Duration::from_secs(2);
 /// Before a note that could not be written is tried again.
 const NOTE_RETRY: Duration = Duration::from_secs(1);
 /// How long a member of the group may say nothing of itself and keep its share: it reads the topics meanwhile.
@@ -254,7 +257,7 @@ impl Started {
         let stages = self.stages.clone();
         let _stage = stages.enter("shutting down");
         if in_order {
-            self.herd.leave();
+            self.herd.leave(self.waits_for_relief);
             let limit = self.grace + RELIEF;
             if tokio::time::timeout(limit, self.until_relieved()).await.is_err() {
                 tracing::warn!("no other worker has taken over within {} s; stopping all the same", limit.as_secs());
@@ -272,15 +275,20 @@ impl Started {
 
     /// Goes on until everything here has ended and others have it, if there are any.
     async fn until_relieved(&mut self) {
+        let mut lingering = std::pin::pin!(tokio::time::sleep(LINGERING));
         loop {
+            self.herd.end_lingering(lingering.is_elapsed());
             let is_over =
                 if self.waits_for_relief && self.herd.has_others() { self.herd.is_relieved() } else { self.herd.is_idle() };
             if is_over {
                 return;
             }
-            if let Err(error) = self.turn().await {
-                tracing::warn!("while stopping: {error:#}");
-                return;
+            tokio::select! {
+                turned = self.turn() => if let Err(error) = turned {
+                    tracing::warn!("while stopping: {error:#}");
+                    return;
+                },
+                () = &mut lingering, if !lingering.is_elapsed() => {}
             }
         }
     }

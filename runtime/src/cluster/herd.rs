@@ -66,6 +66,8 @@ pub(super) struct Herd {
     peers: Peers,
     plans: Option<Plans>,
     leaving: bool,
+    /// It leaves, and goes on until others are given what it runs.
+    lingers: bool,
 }
 
 /// What the loop tells the others, beside statuses.
@@ -114,6 +116,7 @@ impl Herd {
             peers: shared.peers.clone(),
             plans: shared.plans.clone(),
             leaving: false,
+            lingers: false,
         }
     }
 
@@ -226,10 +229,20 @@ impl Herd {
         Ok(())
     }
 
-    /// Stops everything, and has the leader give it to others.
-    pub(super) fn leave(&mut self) {
+    /// Has the leader give everything to others. If they are there, and will be given it, it runs on here until they are: a leader
+    /// that has just gone has no successor yet. Otherwise it stops now.
+    pub(super) fn leave(&mut self, others_take_over: bool) {
         self.leaving = true;
+        self.lingers = others_take_over && self.has_others();
         self.reconcile();
+    }
+
+    /// What runs on here stops now, if others are not there any more, or in any case.
+    pub(super) fn end_lingering(&mut self, in_any_case: bool) {
+        if self.lingers && (in_any_case || !self.has_others()) {
+            self.lingers = false;
+            self.reconcile();
+        }
     }
 
     /// Whether all that ran here has ended.
@@ -250,7 +263,7 @@ impl Herd {
 
     /// Whether others are there to take over.
     pub(super) fn has_others(&self) -> bool {
-        self.placement().assignment.shares.keys().any(|worker| **worker != *self.worker_id)
+        self.placement().has_others(&self.worker_id)
     }
 
     fn restart_own(&mut self, unit: Unit) -> std::result::Result<(), HerderError> {
@@ -368,7 +381,7 @@ impl Herd {
 
     /// What is to run here now.
     fn wanted(&self) -> BTreeMap<Unit, Desired> {
-        let Some(seat) = self.seat.as_ref().filter(|_| !self.leaving) else { return BTreeMap::new() };
+        let Some(seat) = self.seat.as_ref().filter(|_| !self.leaving || self.lingers) else { return BTreeMap::new() };
         let placement = self.placement();
         let mut wanted = desired(&self.config(), &self.restarts);
         wanted.retain(|unit, _| placement.may_run(&self.worker_id, &seat.member, unit));

@@ -6,6 +6,7 @@
 
 use std::ffi::CStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use penstock_api::{Error, ErrorKind, Result};
@@ -189,7 +190,7 @@ impl Membership {
         // Records are read elsewhere; here only ownership counts.
         settings.set("auto.offset.reset", "latest");
         settings
-            .create_with_context(Watcher { roles: Arc::new(roles) })
+            .create_with_context(Watcher { roles: Arc::new(roles), leaving: AtomicBool::new(false) })
             .map_err(|e| Error::config("join the group").with_source(e))
     }
 }
@@ -251,6 +252,7 @@ async fn poll(consumer: StreamConsumer<Watcher>, mut stop: watch::Receiver<bool>
             _ = look.tick() => consumer.context().look(&consumer),
         }
     }
+    consumer.context().leaving.store(true, Ordering::Relaxed);
     // Unsubscribe, poll, close: a static member that only closes would keep its place for its session.
     consumer.unsubscribe();
     let _elapsed = tokio::time::timeout(LEAVE_TIME, async {
@@ -274,6 +276,8 @@ fn cannot_ask(error: &KafkaError) -> Error {
 /// Hears of rebalances.
 struct Watcher {
     roles: Arc<watch::Sender<Role>>,
+    /// It is giving its place up itself.
+    leaving: AtomicBool,
 }
 
 impl Watcher {
@@ -282,7 +286,7 @@ impl Watcher {
         let (member, generation) = membership(consumer);
         if member.is_empty() || generation < 0 {
             // Before it was in, it is still joining.
-            if self.roles.borrow().seat().is_some() {
+            if self.roles.borrow().seat().is_some() && !self.leaving.load(Ordering::Relaxed) {
                 tracing::warn!("this worker has lost its place in the group; it joins anew");
                 self.become_(Role::Lost);
             }

@@ -64,6 +64,14 @@ impl Placement {
         Some(&self.notes.get(self.assignment.owner(unit)?)?.url)
     }
 
+    /// Whether others are there to take over what `me` runs: workers that have a share, or have said that they are there, as one
+    /// does that has just started and waits for its share; and that are not leaving themselves.
+    #[must_use]
+    pub fn has_others(&self, me: &str) -> bool {
+        let mut others = self.assignment.shares.keys().chain(self.notes.keys()).filter(|worker| ***worker != *me);
+        others.any(|worker| self.notes.get(worker).is_none_or(|note| !note.leaving))
+    }
+
     fn owns(&self, me: &str, member: &str, unit: &Unit) -> bool {
         let share = self.assignment.shares.get(me).filter(|share| share.member == member);
         share.is_some_and(|share| share.units.contains(unit))
@@ -71,5 +79,30 @@ impl Placement {
 
     fn is_free(&self, unit: &Unit, workers: &BTreeMap<WorkerId, i64>, me: &str) -> bool {
         workers.iter().all(|(worker, since)| &**worker == me || has_released(unit, *since, self.notes.get(worker)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::assignment::Share;
+
+    fn placement(shares: &[&str], notes: &[(&str, bool)]) -> Placement {
+        let shares = shares.iter().map(|worker| ((*worker).into(), Share::default())).collect();
+        let note = |leaving| Note { leaving, ..Note::default() };
+        Placement {
+            assignment: Arc::new(Assignment { shares, ..Assignment::default() }),
+            notes: notes.iter().map(|(worker, leaving)| ((*worker).into(), note(*leaving))).collect(),
+            ..Placement::default()
+        }
+    }
+
+    #[test]
+    fn others_are_those_who_stay() {
+        assert!(!placement(&["me"], &[("me", true)]).has_others("me"));
+        assert!(placement(&["me", "you"], &[]).has_others("me"));
+        assert!(placement(&["me", "you"], &[("you", false)]).has_others("me"));
+        assert!(!placement(&["me", "you"], &[("you", true)]).has_others("me"), "all leave at once");
+        assert!(placement(&["me"], &[("you", false)]).has_others("me"), "one that has just started has no share yet");
     }
 }
