@@ -146,7 +146,7 @@ fn kerberos(who: &str, props: &Props, login: &LoginModule, client: &mut ClientCo
         let said = if given("sasl.mechanism").is_some() { "is GSSAPI" } else { "is not given, which stands for GSSAPI" };
         return Err(Error::config(format!(
             "`sasl.mechanism` of {who} {said}, that is Kerberos, which is not built into this worker: give PLAIN, SCRAM-SHA-256, \
-             SCRAM-SHA-512 or OAUTHBEARER, or build penstock with the feature gssapi of rdkafka, which needs libsasl2"
+             SCRAM-SHA-512 or OAUTHBEARER, or build penstock with its feature gssapi, which needs libsasl2"
         )));
     }
     let pairs = [
