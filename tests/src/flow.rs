@@ -29,10 +29,21 @@ pub struct Flow {
 impl Flow {
     /// Begins: to each of the partitions a record in each interval.
     pub fn begin(kafka: &Kafka, topics: &[String], partitions: i32, interval: Duration) -> Result<Self> {
+        Self::begin_lingering(kafka, topics, partitions, interval, Duration::ZERO)
+    }
+
+    /// The same in batches: the producer waits so long for more records.
+    pub fn begin_lingering(
+        kafka: &Kafka,
+        topics: &[String],
+        partitions: i32,
+        interval: Duration,
+        linger: Duration,
+    ) -> Result<Self> {
         let acknowledged = Acknowledged::default();
         let mut client = kafka.client();
         client
-            .set("linger.ms", "0")
+            .set("linger.ms", linger.as_millis().to_string())
             .set("acks", "all")
             .set("reconnect.backoff.max.ms", "500")
             .set("message.timeout.ms", DELIVERY_LIMIT.as_millis().to_string());

@@ -14,8 +14,10 @@
 //! anything built on it. Run 1 is that of a freshly started worker, run 2 of the same one, warm (its code compiled, if it is Java).
 
 mod cases;
+mod components;
 mod drain;
 mod fleet;
+mod neighbours;
 mod orders;
 mod report;
 mod rival;
@@ -86,6 +88,10 @@ enum Part {
     Records,
     /// What many connectors cost that have nothing to do, and how soon they run.
     Connectors,
+    /// What sinks and sources cost that are components, and a thousand instances.
+    Components,
+    /// What components that go wrong cost others on the same worker.
+    Neighbours,
 }
 
 #[tokio::main]
@@ -104,9 +110,15 @@ async fn bench(choice: Choice) -> Result<()> {
     let systems = chosen(&choice.systems, System::ALL);
     eprintln!("bench: starting a broker");
     let kafka = Kafka::builder().as_in_production(1024).start().await?;
-    let parts = chosen(&choice.parts, [Part::Records, Part::Connectors]);
+    let parts = chosen(&choice.parts, [Part::Records, Part::Connectors, Part::Components, Part::Neighbours]);
     if parts.contains(&Part::Connectors) {
         fleet::measure(&kafka, &systems, &choice.output.with_file_name("connectors.json")).await?;
+    }
+    if parts.contains(&Part::Components) {
+        components::measure(&kafka, choice.records, choice.runs, &choice.output.with_file_name("components.json")).await?;
+    }
+    if parts.contains(&Part::Neighbours) {
+        neighbours::measure(&kafka, &choice.output.with_file_name("neighbours.json")).await?;
     }
     if !parts.contains(&Part::Records) {
         return Ok(());

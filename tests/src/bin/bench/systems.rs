@@ -16,7 +16,7 @@ use crate::orders::{PARTITIONS, Topics};
 use crate::report::{Measured, Run};
 use crate::rival::Rival;
 
-const COMMIT_INTERVAL_MS: u32 = 200;
+pub(crate) const COMMIT_INTERVAL_MS: u32 = 200;
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(25);
 /// A drain that commits nothing for so long is given up.
 const STALL_LIMIT: Duration = Duration::from_secs(60);
@@ -121,7 +121,7 @@ impl Bench<'_> {
         let config = self.connector(case, system)?;
         let before = rival.usage()?;
         connect.create(&name, &config).await?;
-        let records_per_s = self.until_drained(&name, topic, records, connect).await?;
+        let records_per_s = until_drained(self.kafka, &name, topic, records, connect).await?;
         let after = rival.usage()?;
         let transform_ns_per_record = match system {
             System::Penstock => Some(transform_seconds(connect, &name).await? * 1e9 / records as f64),
@@ -145,34 +145,6 @@ impl Bench<'_> {
         config.insert("tasks.max".into(), "1".into());
         config.insert("topics".into(), self.topics.topic(case).into());
         Ok(config)
-    }
-
-    /// Watches the group's commits until they reach the end; records a second between the first and the last that were seen.
-    async fn until_drained(&self, name: &str, topic: &str, records: u64, connect: &Connect) -> Result<f64> {
-        let group = format!("connect-{name}");
-        let mut watch = CommitWatch::new(self.kafka, &group, topic)?;
-        let mut first: Option<(Instant, u64)> = None;
-        let mut last = (Instant::now(), 0);
-        loop {
-            let (back, committed) = watch.look().await?;
-            watch = back;
-            if committed > last.1 {
-                last = (Instant::now(), committed);
-                first.get_or_insert(last);
-            }
-            if committed >= records {
-                break;
-            }
-            if last.0.elapsed() > STALL_LIMIT {
-                let status = connect.status(name).await?.body;
-                bail!("{committed} of {records} records are committed, no more for {STALL_LIMIT:?}; its status is {status}");
-            }
-            tokio::time::sleep(SAMPLE_INTERVAL).await;
-        }
-        let (began, at_first) = first.unwrap_or(last);
-        let seconds = (last.0 - began).as_secs_f64();
-        // A topic so small that one commit covered it: no speed can be told.
-        Ok(if seconds > 0.0 { (last.1 - at_first) as f64 / seconds } else { f64::NAN })
     }
 
     fn drain(&self, case: Case) -> Result<Measured> {
@@ -199,6 +171,34 @@ impl Bench<'_> {
         }
         Ok(Measured { runs, first_answer: None, idle_rss_mb: None, has_components: false })
     }
+}
+
+/// Watches the group's commits until they reach the end; records a second between the first and the last that were seen.
+pub(crate) async fn until_drained(kafka: &Kafka, name: &str, topic: &str, records: u64, connect: &Connect) -> Result<f64> {
+    let group = format!("connect-{name}");
+    let mut watch = CommitWatch::new(kafka, &group, topic)?;
+    let mut first: Option<(Instant, u64)> = None;
+    let mut last = (Instant::now(), 0);
+    loop {
+        let (back, committed) = watch.look().await?;
+        watch = back;
+        if committed > last.1 {
+            last = (Instant::now(), committed);
+            first.get_or_insert(last);
+        }
+        if committed >= records {
+            break;
+        }
+        if last.0.elapsed() > STALL_LIMIT {
+            let status = connect.status(name).await?.body;
+            bail!("{committed} of {records} records are committed, no more for {STALL_LIMIT:?}; its status is {status}");
+        }
+        tokio::time::sleep(SAMPLE_INTERVAL).await;
+    }
+    let (began, at_first) = first.unwrap_or(last);
+    let seconds = (last.0 - began).as_secs_f64();
+    // A topic so small that one commit covered it: no speed can be told.
+    Ok(if seconds > 0.0 { (last.1 - at_first) as f64 / seconds } else { f64::NAN })
 }
 
 /// What the transforms of a connector have taken, by the worker's metrics.

@@ -1,0 +1,210 @@
+//! What components that go wrong cost others on the same worker.
+//!
+//! Ten connectors take a steady flow of records, half of them through a component of their own. Then, one after the other, connectors
+//! are created beside them whose components loop, recurse, allocate, flood the log, trap, or give garbage. For each: how long from the
+//! request that creates it to `FAILED`, and what the neighbour that suffered most delivered in the seconds from that request on, as a
+//! share of what it delivered in a window as long before, when nothing went wrong.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use penstock_tests::connect::{Config, Connect, config};
+use penstock_tests::{Flow, Kafka, Worker, unique};
+use serde::Serialize;
+
+use crate::systems::COMMIT_INTERVAL_MS;
+
+const NEIGHBOURS: usize = 10;
+const PARTITIONS: i32 = 4;
+/// To each partition a record in each of these.
+const INTERVAL: Duration = Duration::from_millis(4);
+const LINGER: Duration = Duration::from_millis(20);
+/// What is compared is delivered in so long.
+const WINDOW: Duration = Duration::from_secs(4);
+/// The longest a call into a component may take on this worker.
+const CALL_TIMEOUT_MS: u32 = 500;
+const POISON: &str = r#"{"poison":"yes"}"#;
+
+/// What goes wrong, and what that leads to.
+struct Misdeed {
+    what: &'static str,
+    connector: &'static [(&'static str, &'static str)],
+    fails: bool,
+}
+
+const fn sink(what: &'static str, connector: &'static [(&'static str, &'static str)]) -> Misdeed {
+    Misdeed { what, connector, fails: true }
+}
+
+const MISDEEDS: &[Misdeed] = &[
+    sink("a sink loops for ever", &[("connector.class", "penstock.tests.CountSink"), ("mode", "loop")]),
+    sink("a sink allocates without bound", &[("connector.class", "penstock.tests.CountSink"), ("mode", "allocate")]),
+    sink("a sink recurses", &[("connector.class", "penstock.tests.CountSink"), ("mode", "recurse")]),
+    sink("a sink traps at start", &[("connector.class", "penstock.tests.CountSink"), ("mode", "trap-at-start")]),
+    sink("a sink commits garbage", &[("connector.class", "penstock.tests.CountSink"), ("mode", "commit-garbage")]),
+    sink("a transform loops for ever", &[("transforms.t.type", "penstock.tests.LoopOnPoison")]),
+    sink("a transform sleeps", &[("transforms.t.type", "penstock.tests.SleepOnPoison")]),
+    sink("a transform allocates without bound", &[("transforms.t.type", "penstock.tests.HogOnPoison")]),
+    sink("a transform recurses", &[("transforms.t.type", "penstock.tests.Recurse")]),
+    sink("a transform floods its changes", &[("transforms.t.type", "penstock.tests.FloodWithChanges")]),
+    sink("a transform gives garbage lengths", &[("transforms.t.type", "penstock.tests.HeaderNotUtf8")]),
+    Misdeed {
+        what: "a transform floods the log",
+        connector: &[("transforms.t.type", "penstock.tests.FloodTheLog"), ("errors.tolerance", "all")],
+        fails: false,
+    },
+    Misdeed {
+        what: "a transform traps on some records (tolerated)",
+        connector: &[("transforms.t.type", "penstock.tests.TrapOnPoison"), ("errors.tolerance", "all")],
+        fails: false,
+    },
+    sink("a source loops for ever", &[("connector.class", "penstock.tests.CountSource"), ("mode", "loop")]),
+    sink("a source sleeps", &[("connector.class", "penstock.tests.CountSource"), ("mode", "sleep")]),
+    sink("a source allocates without bound", &[("connector.class", "penstock.tests.CountSource"), ("mode", "allocate")]),
+    sink("a source traps", &[("connector.class", "penstock.tests.CountSource"), ("mode", "trap")]),
+    sink("a source gives too many records", &[("connector.class", "penstock.tests.CountSource"), ("mode", "too-many")]),
+    sink("a source gives garbage", &[("connector.class", "penstock.tests.CountSource"), ("mode", "no-json")]),
+    sink("a source gives garbage offsets", &[("connector.class", "penstock.tests.CountSource"), ("mode", "no-offset")]),
+];
+
+/// What one misdeed did.
+#[derive(Debug, Serialize)]
+struct Measured {
+    what: &'static str,
+    failed_after_s: Option<f64>,
+    /// Of what they delivered before, in percent.
+    worst_neighbour: f64,
+    all_neighbours: f64,
+    records_per_s: f64,
+}
+
+pub(crate) async fn measure(kafka: &Kafka, output: &Path) -> Result<()> {
+    let worker = Worker::builder(kafka)
+        .property("offset.flush.interval.ms", COMMIT_INTERVAL_MS)
+        .property("penstock.plugin.call.timeout.ms", CALL_TIMEOUT_MS)
+        .with_test_components()?
+        .start()
+        .await?;
+    let connect = worker.connect();
+    let topics: Vec<String> = (0..NEIGHBOURS).map(|n| format!("neighbour-{n}")).collect();
+    for (n, topic) in topics.iter().enumerate() {
+        kafka.create_topic(topic, PARTITIONS).await?;
+        connect.create(topic, &neighbour(n, topic)).await?;
+        connect.wait_running(topic, 1).await?;
+    }
+    let poison = unique("poison");
+    kafka.create_topic(&poison, 1).await?;
+    let values: Vec<&str> = (0..10_000).map(|n| if n % 1000 == 999 { POISON } else { r#"{"country":"DE"}"# }).collect();
+    kafka.produce_values(&poison, &values).await?;
+
+    let flow = Flow::begin_lingering(kafka, &topics, PARTITIONS, INTERVAL, LINGER)?;
+    let mut found = Vec::new();
+    for misdeed in MISDEEDS {
+        let measured = try_one(kafka, connect, misdeed, &poison).await.with_context(|| misdeed.what)?;
+        eprintln!("bench:   {measured:?}");
+        found.push(measured);
+    }
+    flow.end().await?;
+    if let Some(folder) = output.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+    }
+    fs::write(output, serde_json::to_string_pretty(&found)? + "\n").with_context(|| format!("write {}", output.display()))?;
+    print(&found);
+    Ok(())
+}
+
+fn neighbour(n: usize, topic: &str) -> Config {
+    let mut neighbour = json(config([("connector.class", "penstock.Blackhole"), ("topics", topic), ("tasks.max", "1")]));
+    if n.is_multiple_of(2) {
+        neighbour.insert("transforms".into(), "same".into());
+        neighbour.insert("transforms.same.type".into(), "penstock.tests.Identity".into());
+    }
+    neighbour
+}
+
+fn json(mut connector: Config) -> Config {
+    for (key, value) in [
+        ("key.converter", "org.apache.kafka.connect.storage.StringConverter"),
+        ("value.converter", "org.apache.kafka.connect.json.JsonConverter"),
+        ("value.converter.schemas.enable", "false"),
+    ] {
+        connector.insert(key.into(), value.into());
+    }
+    connector
+}
+
+async fn try_one(kafka: &Kafka, connect: &Connect, misdeed: &Misdeed, poison: &str) -> Result<Measured> {
+    let mut wrong = json(config([("connector.class", "penstock.Blackhole"), ("tasks.max", "1")]));
+    wrong.extend(misdeed.connector.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+    if wrong["connector.class"].ends_with("Source") {
+        let topic = unique("wrong");
+        kafka.create_topic(&topic, 1).await?;
+        wrong.extend([("topic".to_owned(), topic), ("records".to_owned(), "500".to_owned())]);
+    } else {
+        wrong.insert("topics".into(), poison.into());
+    }
+    if wrong.contains_key("transforms.t.type") {
+        wrong.insert("transforms".into(), "t".into());
+    }
+    let before = window(connect, Instant::now()).await?;
+    ensure!(before.values().all(|rate| *rate > 0.0), "a neighbour got nothing while all was well: {before:?}");
+    let (name, began) = (unique("wrong"), Instant::now());
+    connect.create(&name, &wrong).await?;
+    let failed = async {
+        if !misdeed.fails {
+            return Ok(None);
+        }
+        let trace = connect.wait_task_failed(&name).await?;
+        let after = began.elapsed();
+        eprintln!("bench: {}: {}", misdeed.what, trace.lines().next().unwrap_or_default());
+        anyhow::Ok(Some(after.as_secs_f64()))
+    };
+    let (beside, failed_after_s) = tokio::try_join!(window(connect, began), failed)?;
+    connect.delete(&format!("/connectors/{name}")).await?.ok()?;
+    let share = |topic: &String| beside[topic] / before[topic] * 100.0;
+    let (sum_before, sum) = (before.values().sum::<f64>(), beside.values().sum::<f64>());
+    Ok(Measured {
+        what: misdeed.what,
+        failed_after_s,
+        worst_neighbour: before.keys().map(share).fold(f64::INFINITY, f64::min),
+        all_neighbours: sum / sum_before * 100.0,
+        records_per_s: sum_before,
+    })
+}
+
+/// Records a second that each neighbour delivered in a window that began just now.
+async fn window(connect: &Connect, began: Instant) -> Result<BTreeMap<String, f64>> {
+    let (from, at) = (delivered(connect).await?, Instant::now());
+    tokio::time::sleep((began + WINDOW).saturating_duration_since(Instant::now())).await;
+    let (to, seconds) = (delivered(connect).await?, at.elapsed().as_secs_f64());
+    ensure!(from.len() == NEIGHBOURS && to.len() == NEIGHBOURS, "the worker has no metrics of some neighbours: {to:?}");
+    Ok(to.into_iter().map(|(name, count)| (name.clone(), (count - from[&name]) / seconds)).collect())
+}
+
+/// What each neighbour has been handed, by the worker's metrics.
+async fn delivered(connect: &Connect) -> Result<BTreeMap<String, f64>> {
+    let page = connect.get("/metrics").await?.body;
+    let lines = page.as_str().context("the metrics are a text")?.lines().filter_map(|line| line.rsplit_once(' '));
+    let of_neighbour = |(labels, value): (&str, &str)| {
+        let (metric, labels) = labels.split_once('{')?;
+        let (_, name) = labels.split_once("connector=\"neighbour-")?;
+        let (number, _) = name.split_once('"')?;
+        let is_wanted = metric.trim_end_matches("_total").ends_with("sink_record_send");
+        is_wanted.then(|| Some((format!("neighbour-{number}"), value.parse().ok()?)))?
+    };
+    Ok(lines.filter_map(of_neighbour).collect())
+}
+
+fn print(found: &[Measured]) {
+    let load = found.iter().map(|one| one.records_per_s).sum::<f64>() / found.len() as f64;
+    println!("\nTen neighbours that take {load:.0} records/s; calls may take {CALL_TIMEOUT_MS} ms.\n");
+    println!("| what goes wrong | FAILED after, s (wanted: < 1) | worst neighbour, % (wanted: >= 95) | all neighbours, % |");
+    println!("| --- | ---: | ---: | ---: |");
+    for one in found {
+        let failed = one.failed_after_s.map_or("-".to_owned(), |seconds| format!("{seconds:.2}"));
+        println!("| {} | {failed} | {:.1} | {:.1} |", one.what, one.worst_neighbour, one.all_neighbours);
+    }
+}
