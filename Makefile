@@ -4,6 +4,7 @@
 #   make test             all tests, against real servers (what CI runs)
 #   make demo [KEEP=1]    retail events from Kafka through a component into Snowflake
 #   make bench [ARGS=..]  beside the real Java Connect; ARGS="--help" lists what can be chosen, ARGS=silence measures failover
+#   make fuzz             fuzzers of all that decodes what components give, for FUZZ_SECONDS (60) each
 #   make setup            only install what the above run against (tests/ground/setup.sh)
 
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/penstock/target
@@ -17,7 +18,10 @@ TEST_THREADS ?= 2
 # Workspaces of their own, since they are built for another target.
 GUESTS = $(patsubst %/Cargo.toml,%,$(wildcard tests/guests/Cargo.toml examples/retail/transform/Cargo.toml))
 
-.PHONY: build test demo bench ready setup guests fmt fmt-check lint clean
+# For each fuzzer.
+FUZZ_SECONDS ?= 60
+
+.PHONY: build test demo bench fuzz ready setup guests fmt fmt-check lint clean
 
 build: ground-build
 	$(CARGO_BUILD) --bin penstock
@@ -27,7 +31,7 @@ build: ground-build
 # A failing test shows its message and the servers' logs; backtraces through the async machinery would bury both. The integration
 # tests come late, so that the end of a log tells what failed.
 test: export RUST_BACKTRACE = 0
-test: fmt-check ready
+test: fmt-check ready fuzz
 	cargo test --release --workspace --doc
 	cargo test --release --workspace --lib --bins --tests --no-fail-fast -- --test-threads=$(TEST_THREADS)
 
@@ -38,6 +42,10 @@ demo: ready
 bench: ready
 	$(CARGO_BUILD) --bin bench
 	$(RELEASE)/bench $(ARGS)
+
+fuzz: ground-build
+	@tests/ground/setup.sh cargo-fuzz
+	$(OWN_JOBS) plugins/host/fuzz/run.sh $(FUZZ_SECONDS)
 
 # What is fetched comes in beside the compiler: on a fresh machine that saves the time of the one or the other.
 ready:

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Installs what the tests, the demo and the benchmarks run against, once: a Kafka broker, Java Connect, a Schema Registry,
-# a Snowflake stand-in, a fuzzer of REST APIs, and the compiler for guests. Everything comes from public package registries.
+# a Snowflake stand-in, a fuzzer of REST APIs, one of our own code, and the compiler for guests. Everything comes from public package registries.
 #
 #   setup.sh                 all parts
-#   setup.sh kafka wasm ...  some of: build kafka connect avro-converter blackhole-java registry snowflake schemathesis wasm
+#   setup.sh kafka wasm ...  some of: build kafka connect avro-converter blackhole-java registry snowflake schemathesis cargo-fuzz wasm
 #
 # Parts go to $PENSTOCK_GROUND (default ~/.cache/penstock/ground), one folder each. A part holds a stamp, the digest of what it was
 # made from (its pom, its requirements, its sources): nothing is done while the stamp fits, and a changed pom installs anew.
@@ -13,7 +13,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ground=${PENSTOCK_GROUND:-$HOME/.cache/penstock/ground}
 fetch_timeout_s=${PENSTOCK_FETCH_TIMEOUT_S:-900}
-all_parts=(build kafka connect avro-converter blackhole-java registry snowflake schemathesis wasm)
+all_parts=(build kafka connect avro-converter blackhole-java registry snowflake schemathesis cargo-fuzz wasm)
 
 main() {
   local parts=("$@")
@@ -62,6 +62,7 @@ stamp() {
     registry) echo "$registry_artifact" ;;
     snowflake) cat "$here/python/requirements.txt" ;;
     schemathesis) cat "$here/python/schemathesis.txt" ;;
+    cargo-fuzz) echo "$cargo_fuzz_version" ;;
     wasm) echo "target wasm32-wasip2, ${PENSTOCK_WASM:-any way}" ;;
   esac | sha256sum | cut -d' ' -f1
 }
@@ -76,6 +77,7 @@ describe() {
     registry) echo "Apicurio's Schema Registry from Maven Central (109 MB)" ;;
     snowflake) echo "fakesnow and Snowflake's Python connector from PyPI, in a virtual environment" ;;
     schemathesis) echo "Schemathesis from PyPI, in a virtual environment" ;;
+    cargo-fuzz) echo "cargo-fuzz from crates.io, compiled" ;;
     wasm) echo "a compiler for the wasm32-wasip2 target" ;;
   esac
 }
@@ -137,6 +139,14 @@ install_registry() {
 install_snowflake() { virtual_environment "$1" requirements.txt fakesnow; }
 
 install_schemathesis() { virtual_environment "$1" schemathesis.txt schemathesis; }
+
+cargo_fuzz_version=0.13.1
+
+# Compiled quickly: it only starts other programs.
+install_cargo_fuzz() {
+  logged "compile cargo-fuzz" "look at cargo's message" env -u CARGO_TARGET_DIR -u RUSTFLAGS CARGO_PROFILE_RELEASE_OPT_LEVEL=0 \
+    cargo install --locked --root "$1" --version "$cargo_fuzz_version" cargo-fuzz
+}
 
 # Two ways; the way that worked is remembered in the file \`way\` for plugins/guest/build.sh.
 install_wasm() {

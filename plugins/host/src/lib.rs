@@ -10,6 +10,8 @@ mod cache;
 mod component;
 mod contract;
 mod engine;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod guest_log;
 mod instance;
 mod load;

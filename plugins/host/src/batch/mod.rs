@@ -90,7 +90,7 @@ impl Call {
         self.batch
     }
 
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.live.len()
     }
 
