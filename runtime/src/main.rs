@@ -7,9 +7,10 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use penstock::config::{Mode, PluginConfig, WorkerConfig};
 use penstock::fill::{Connector, Refused};
+use penstock::rest::keys::trusted_certificates;
 use penstock::{cli, converters, logging, run};
-use penstock_api::Registry;
-use penstock_host::HostConfig;
+use penstock_api::{Error, Registry};
+use penstock_host::{Ceiling, HostConfig, NetworkConfig};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[global_allocator]
@@ -31,7 +32,8 @@ enum Command {
     /// environment, which wins: PENSTOCK_WORKER_GROUP_ID is group.id; in a name `_` is a dot, `__` a dash, `___` an underscore.
     ///
     /// Keys of Penstock's own: penstock.plugin.memory.max.bytes (64 MiB), penstock.plugin.call.timeout.ms (1000),
-    /// penstock.plugin.cache.dir, penstock.log.format (text, json), penstock.worker.threads,
+    /// penstock.plugin.cache.dir, penstock.plugin.network.timeout.ms (30000), penstock.plugin.network.connections.max (16),
+    /// penstock.plugin.http.response.max.bytes (16 MiB), penstock.plugin.ssl.truststore.location, plugin.grants.hosts, penstock.log.format (text, json), penstock.worker.threads,
     /// penstock.rest.jaas.config.
     ///
     /// Log levels: RUST_LOG, e.g. `info,penstock::task=debug`; later over REST at /admin/loggers.
@@ -107,7 +109,13 @@ fn worker(mode: Mode, file: &Path, connectors: &[PathBuf], check: bool) -> ExitC
         Err(refused) => return failed(&anyhow::Error::from(refused)),
     };
     let loggers = logging::start(worker.log_format);
-    let registry = registry(&worker.plugins);
+    let registry = match registry(&worker.plugins) {
+        Ok(registry) => registry,
+        Err(error) => {
+            eprintln!("penstock: {}: {error:#}", file.display());
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(worker.threads).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error.into()),
@@ -140,11 +148,24 @@ fn failed(error: &anyhow::Error) -> ExitCode {
 }
 
 /// All plugins: what is built in goes before what `plugin.path` holds.
-fn registry(plugins: &PluginConfig) -> Registry {
+///
+/// # Errors
+/// `Config`: a key of the worker file that says what components may use.
+fn registry(plugins: &PluginConfig) -> Result<Registry, Error> {
+    let truststore = "penstock.plugin.ssl.truststore";
+    let trusted = plugins.truststore.as_ref().map(|store| trusted_certificates(store, truststore)).transpose()?;
     let host = HostConfig {
         memory_bytes_max: usize::try_from(plugins.memory_bytes_max).unwrap_or(usize::MAX),
         call_deadline: plugins.call_timeout,
         cache_dir: plugins.cache_dir.clone(),
+        grants: Ceiling::new(&plugins.grants)?,
+        network: NetworkConfig {
+            wait_max: plugins.network_timeout,
+            connections_max: plugins.connections_max,
+            response_bytes_max: plugins.response_bytes_max,
+            trusted: trusted.unwrap_or_default(),
+            ..NetworkConfig::default()
+        },
     };
     let (components, problems) = penstock_host::scan(&plugins.path, host);
     let mut registry = Registry::new();
@@ -161,7 +182,7 @@ fn registry(plugins: &PluginConfig) -> Registry {
     }
     registry.extend(components);
     registry.explain_missing(penstock_host::explain_missing(&problems));
-    registry
+    Ok(registry)
 }
 
 async fn asked_to_stop() {

@@ -1,5 +1,6 @@
 //! Real components in the real host: what they may do, and what happens when they do what they must not. No Kafka.
 
+mod network;
 mod sources;
 
 use std::path::{Path, PathBuf};

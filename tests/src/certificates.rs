@@ -38,6 +38,10 @@ impl Authority {
         Ok(String::from_utf8(self.certificate.to_pem()?)?)
     }
 
+    pub fn der(&self) -> Result<Vec<u8>> {
+        Ok(self.certificate.to_der()?)
+    }
+
     pub fn sign(&self, name: &str) -> Result<Identity> {
         let key = new_key()?;
         let certificate = certificate(name, &key, Some(self))?;

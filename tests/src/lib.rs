@@ -47,6 +47,7 @@ pub mod flow;
 pub mod cluster;
 pub mod snowflake;
 pub mod tokens;
+pub mod web;
 
 pub use cluster::Cluster;
 pub use connect::{Answer, Connect};
@@ -60,4 +61,5 @@ pub use registry::Registry;
 pub use snowflake::{FakeSnowflake, Fault};
 pub use tokens::FakeTokenServer;
 pub use wait::{eventually, wait_until};
+pub use web::WebServer;
 pub use worker::Worker;

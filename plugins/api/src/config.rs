@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -113,6 +114,8 @@ pub enum Check {
     Range(f64, f64),
     /// Anything else: answers what is wrong.
     Custom(fn(&str) -> std::result::Result<(), String>),
+    /// The same, for whoever must know more than the value: within what a worker grants, for example.
+    Within(Arc<dyn Fn(&str) -> std::result::Result<(), String> + Send + Sync>),
 }
 
 impl fmt::Debug for Check {
@@ -125,6 +128,7 @@ impl fmt::Debug for Check {
             Check::Min(min) => write!(f, "Min({min})"),
             Check::Range(min, max) => write!(f, "Range({min}, {max})"),
             Check::Custom(_) => f.write_str("Custom"),
+            Check::Within(_) => f.write_str("Within"),
         }
     }
 }
@@ -331,7 +335,7 @@ impl ConfigKey {
         match &self.check {
             Check::Min(_) | Check::Range(..) => Some(self.wrong("null", "Value must be non-null")),
             Check::OneOf(_) | Check::OneOfIgnoreCase(_) => self.check.run("\0").err().map(|why| self.wrong("null", &why)),
-            Check::Any | Check::NonEmpty | Check::Custom(_) => None,
+            Check::Any | Check::NonEmpty | Check::Custom(_) | Check::Within(_) => None,
         }
     }
 
@@ -374,6 +378,7 @@ impl Check {
                 Err(_) => Err(format!("Value must be at least {min}")),
             },
             Check::Custom(check) => check(text),
+            Check::Within(check) => check(text),
         }
     }
 }

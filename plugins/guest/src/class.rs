@@ -4,6 +4,8 @@ use penstock_api::transform::TransformContext;
 use penstock_api::{ConfigDef, Constructor, Error, Parsed, Plugin, Predicate, Props, Result, Transform};
 
 use crate::rows::Batch;
+use crate::wit::plugin::exports::penstock::connect::plugin;
+pub use crate::wit::plugin::exports::penstock::connect::plugin::Grant;
 
 /// A transform that works on columns of a batch.
 pub trait ColumnTransform {
@@ -72,6 +74,8 @@ pub(crate) struct About {
     pub aliases: Vec<String>,
     pub version: String,
     pub config: ConfigDef,
+    /// What it needs of the world outside.
+    pub wants: Vec<plugin::WantedGrant>,
 }
 
 impl TransformClass {
@@ -103,6 +107,14 @@ impl TransformClass {
     #[must_use]
     pub fn alias(mut self, name: &str) -> Self {
         self.about.aliases.push(name.to_owned());
+        self
+    }
+
+    /// The same, telling people what it needs of the world outside: an entry as the key of that grant takes it (`api.example.com:443`), and
+    /// what for. An empty entry: it depends on the configuration, as `doc` explains. This grants nothing.
+    #[must_use]
+    pub fn wants(mut self, grant: Grant, entry: &str, doc: &str) -> Self {
+        self.about.want(grant, entry, doc);
         self
     }
 
@@ -147,6 +159,14 @@ impl PredicateClass {
         self
     }
 
+    /// The same, telling people what it needs of the world outside: an entry as the key of that grant takes it (`api.example.com:443`), and
+    /// what for. An empty entry: it depends on the configuration, as `doc` explains. This grants nothing.
+    #[must_use]
+    pub fn wants(mut self, grant: Grant, entry: &str, doc: &str) -> Self {
+        self.about.want(grant, entry, doc);
+        self
+    }
+
     /// A native predicate as a class of a component; `None` when the plugin is of another kind.
     #[must_use]
     pub fn native(plugin: &Plugin) -> Option<Self> {
@@ -158,12 +178,22 @@ impl PredicateClass {
 
 impl About {
     pub(crate) fn new(name: &str, version: &str, config: ConfigDef) -> Self {
-        Self { name: name.to_owned(), aliases: Vec::new(), version: version.to_owned(), config }
+        Self { name: name.to_owned(), aliases: Vec::new(), version: version.to_owned(), config, wants: Vec::new() }
     }
 
     fn of(plugin: &Plugin) -> Self {
         let Plugin { class, aliases, version, config, .. } = plugin;
-        Self { name: class.clone(), aliases: aliases.clone(), version: version.clone(), config: ConfigDef::clone(config) }
+        Self {
+            name: class.clone(),
+            aliases: aliases.clone(),
+            version: version.clone(),
+            config: ConfigDef::clone(config),
+            wants: Vec::new(),
+        }
+    }
+
+    pub(crate) fn want(&mut self, grant: Grant, entry: &str, doc: &str) {
+        self.wants.push(plugin::WantedGrant { grant, entry: entry.to_owned(), doc: doc.to_owned() });
     }
 }
 

@@ -331,6 +331,7 @@ pub(crate) fn class_of(about: &About) -> plugin::Class {
         aliases: about.aliases.clone(),
         version: about.version.clone(),
         config: about.config.keys().iter().map(key_of).collect(),
+        grants: about.wants.clone(),
     }
 }
 
@@ -355,7 +356,7 @@ fn key_of(key: &ConfigKey) -> plugin::ConfigKey {
         },
         check: match &key.check {
             // Code does not cross; `configure` runs the check.
-            Check::Any | Check::Custom(_) => plugin::ConfigCheck::Any,
+            Check::Any | Check::Custom(_) | Check::Within(_) => plugin::ConfigCheck::Any,
             Check::NonEmpty => plugin::ConfigCheck::NonEmpty,
             Check::OneOf(texts) => plugin::ConfigCheck::OneOf(texts.clone()),
             Check::OneOfIgnoreCase(texts) => plugin::ConfigCheck::OneOfIgnoreCase(texts.clone()),

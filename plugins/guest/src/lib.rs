@@ -48,6 +48,8 @@
 //! Sinks have both forms too: [`SinkConnector`] with [`SinkTask`], or [`ColumnSink`]; `export_sinks!` takes a list of [`SinkClass`].
 //! So have sources: [`SourceConnector`] with [`SourceTask`], or [`ColumnSource`]; `export_sources!` takes a list of [`SourceClass`].
 //!
+//! [`http`] sends requests to hosts that the connector was granted; a class says with `wants` which ones it needs.
+//!
 //! A component is of one kind - transforms, predicates, sinks or sources - and holds any number of classes. What the functions promise stands
 //! in the WIT files, which are the manual. The crate must be a `cdylib`, and chooses `opt-level`, `lto`, `strip` and
 //! `panic = "abort"` in its own profile: see `examples/retail/transform`.
@@ -58,6 +60,7 @@ mod connector_class;
 mod rows;
 #[doc(hidden)]
 pub mod export;
+pub mod http;
 pub mod log;
 mod records;
 #[doc(hidden)]
@@ -66,7 +69,7 @@ pub mod sink;
 pub mod source;
 pub mod wit;
 
-pub use class::{ColumnPredicate, ColumnTransform, PredicateClass, TransformClass};
+pub use class::{ColumnPredicate, ColumnTransform, Grant, PredicateClass, TransformClass};
 pub use columns::{BlobEdits, Blobs, Edits, HeaderColumns, Names, Scalars, TextEdits, Texts};
 pub use penstock_api::config::{Check, Default as ConfigDefault, Width};
 pub use penstock_api::*;

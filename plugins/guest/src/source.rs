@@ -10,6 +10,7 @@ use penstock_api::{
     SourceMap, SourceOffset, SourcePosition, SourceRecord, SourceTask, StoredOffsets, TaskId, Value, async_trait,
 };
 
+use crate::class::Grant;
 use crate::columns::Bits;
 use crate::connector_class::ConnectorClass;
 use crate::records::ready;
@@ -321,6 +322,14 @@ impl SourceClass {
     #[must_use]
     pub fn alias(mut self, name: &str) -> Self {
         self.0.about.aliases.push(name.to_owned());
+        self
+    }
+
+    /// The same, telling people what it needs of the world outside: an entry as the key of that grant takes it (`api.example.com:443`), and
+    /// what for. An empty entry: it depends on the configuration, as `doc` explains. This grants nothing.
+    #[must_use]
+    pub fn wants(mut self, grant: Grant, entry: &str, doc: &str) -> Self {
+        self.0.about.want(grant, entry, doc);
         self
     }
 }

@@ -221,5 +221,34 @@ pub mod source {
     });
 }
 
+/// Requests over the network; what is not used is not imported.
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    elided_lifetimes_in_paths,
+    unsafe_op_in_unsafe_fn,
+    unused_qualifications,
+    clippy::all,
+    clippy::pedantic,
+    clippy::allow_attributes_without_reason,
+    clippy::undocumented_unsafe_blocks,
+    clippy::semicolon_if_nothing_returned,
+    clippy::needless_pass_by_value,
+    reason = "generated code"
+)]
+pub mod http {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        inline: "
+            package penstock:sdk;
+            world http {
+                import wasi:http/outgoing-handler@0.2.12;
+            }
+        ",
+        world: "penstock:sdk/http",
+        generate_all,
+    });
+}
+
 pub use plugin::penstock::connect::{batches, columns, log, types};
 pub use source::penstock::connect::{offsets, outgoing, reconfigure};

@@ -16,6 +16,7 @@ use penstock_api::{Batch, Error, ErrorKind, Flow, Predicate, Props, Record, Resu
 
 use crate::batch::{Call, Done, Emitted, is_set};
 use crate::component::filled_in;
+use crate::grants::{self, Grants};
 use crate::guest_log::Owner;
 use crate::instance::{Answer, Instance, Loaded};
 
@@ -37,6 +38,7 @@ pub(crate) struct Guest {
     loaded: Arc<Loaded>,
     class: Arc<str>,
     props: Props,
+    grants: Arc<Grants>,
     owner: Owner,
     instance: Option<Instance>,
 }
@@ -51,7 +53,8 @@ impl Guest {
         if let Some(message) = wrong {
             return Err(Error::config(message));
         }
-        Ok(Self { loaded, class, props, owner: Owner::default(), instance: None })
+        let grants = Arc::new(Grants::new(&props, &loaded.engine.config.grants)?);
+        Ok(Self { loaded, class, props: grants::shown(&props), grants, owner: Owner::default(), instance: None })
     }
 
     async fn start(&mut self, context: &TransformContext) -> Result<()> {
@@ -69,7 +72,8 @@ impl Guest {
     async fn fresh(&mut self) -> Result<Instance> {
         let class = self.class.clone();
         let at_start = |why: &dyn std::fmt::Display| Error::fatal(format!("cannot start plugin {class}: {why}"));
-        let mut instance = self.loaded.instantiate(self.owner.clone()).await.map_err(|stopped| at_start(&stopped))?;
+        let mut instance =
+            self.loaded.instantiate(self.owner.clone(), &self.grants).await.map_err(|stopped| at_start(&stopped))?;
         match instance.configure(&class, &self.props, &self.owner).await {
             Ok(Ok(())) => Ok(instance),
             Ok(Err(error)) => Err(error.context(format!("configure plugin {class} ({})", self.loaded.file))),
@@ -118,6 +122,10 @@ impl Guest {
                 Err(stopped) => {
                     *batch = call.abandon();
                     spent += started.elapsed().min(allowed);
+                    if stopped.broke_a_limit {
+                        self.instance = None;
+                        return Err(self.gave_up(Error::fatal(stopped.why)));
+                    }
                     instance.warn(&format!(
                         "a fresh instance takes over from one that was stopped on {} records: {stopped}",
                         rows.len()

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use penstock_api::{ConfigDef, Error, Props, Result, TaskId};
 
+use crate::grants::{self, Grants};
 use crate::guest_log::Owner;
 use crate::instance::{Instance, Loaded, Stopped};
 
@@ -61,15 +62,21 @@ impl Component {
         }
     }
 
-    /// With the defaults of keys that were left out. What is wrong with them is told elsewhere.
+    /// With the defaults of keys that were left out, and without those of grants. What is wrong with them is told elsewhere.
     fn filled_in(&self, props: &Props) -> Props {
-        filled_in(&self.config, props).0
+        grants::shown(&filled_in(&self.config, props).0)
+    }
+
+    fn grants(&self, props: &Props) -> Result<Arc<Grants>> {
+        Grants::new(props, &self.loaded.engine.config.grants).map(Arc::new)
     }
 
     /// Asks a throw-away instance what is wrong with a configuration.
     pub(crate) async fn validate(&self, config: &Props) -> Vec<(String, String)> {
+        // Grants that are wrong are told at their keys; without them it can still say what is wrong with others.
+        let grants = self.grants(config).unwrap_or_default();
         let asked = async {
-            let mut instance = self.loaded.instantiate(self.owner(None)).await?;
+            let mut instance = self.loaded.instantiate(self.owner(None), &grants).await?;
             instance.validate(&self.class, &self.filled_in(config)).await
         };
         asked.await.unwrap_or_else(|stopped| {
@@ -80,17 +87,25 @@ impl Component {
 
     /// Asks a throw-away instance for the tasks.
     pub(crate) async fn plan(&self, config: &Props, tasks_max: u32) -> Result<Vec<Props>> {
+        let grants = self.grants(config)?;
         let asked = async {
-            let mut instance = self.loaded.instantiate(self.owner(None)).await?;
+            let mut instance = self.loaded.instantiate(self.owner(None), &grants).await?;
             instance.plan(&self.class, &self.filled_in(config), tasks_max).await
         };
-        self.settle("plan the tasks of", asked.await)
+        let tasks = self.settle("plan the tasks of", asked.await)?;
+        // What a task may reach is its connector's to say, not the plugin's.
+        let granted = config.iter().filter(|(key, _)| grants::is_grant(key));
+        let with_grants = |task: Props| {
+            let granted = granted.clone().map(|(key, value)| (key.clone(), value.clone()));
+            grants::shown(&task).into_iter().chain(granted).collect()
+        };
+        Ok(tasks.into_iter().map(with_grants).collect())
     }
 
     /// An instance that works for a task.
     pub(crate) async fn configured(&self, config: &Props, task: &TaskId) -> Result<Instance> {
         let (props, owner) = (self.filled_in(config), self.owner(Some(task)));
-        let instance = self.loaded.instantiate(owner.clone()).await;
+        let instance = self.loaded.instantiate(owner.clone(), &self.grants(config)?).await;
         let mut instance = instance.map_err(|stopped| self.stopped("start", &stopped))?;
         let configured = instance.configure(&self.class, &props, &owner).await;
         self.settle("configure", configured)?;

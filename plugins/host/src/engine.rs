@@ -1,12 +1,11 @@
 //! The one wasmtime engine: how components are compiled, what they may import, and the clock that interrupts them.
 
-use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use wasmtime::EngineWeak;
@@ -14,9 +13,12 @@ use wasmtime::component::{Component, HasSelf, Linker};
 
 use crate::cache::{Cache, default_dir, hex};
 use crate::contract::{common, sources};
+use crate::grants::Ceiling;
+use crate::network::{Network, NetworkConfig};
 use crate::state::State;
+use crate::watch::Watch;
 
-/// What the worker grants all components.
+/// What the worker sets for all components.
 #[derive(Clone, Debug)]
 pub struct HostConfig {
     /// Linear memory that one instance may use, in bytes. At the limit its allocation fails, and it usually traps.
@@ -27,11 +29,20 @@ pub struct HostConfig {
     pub call_deadline: Duration,
     /// Where compiled code is kept; `None` is `$XDG_CACHE_HOME/penstock/components`, else the same under `~/.cache`.
     pub cache_dir: Option<PathBuf>,
+    /// The most that connectors may ask for; nothing by default.
+    pub grants: Ceiling,
+    pub network: NetworkConfig,
 }
 
 impl Default for HostConfig {
     fn default() -> Self {
-        Self { memory_bytes_max: 64 << 20, call_deadline: Duration::from_secs(1), cache_dir: None }
+        Self {
+            memory_bytes_max: 64 << 20,
+            call_deadline: Duration::from_secs(1),
+            cache_dir: None,
+            grants: Ceiling::default(),
+            network: NetworkConfig::default(),
+        }
     }
 }
 
@@ -43,6 +54,7 @@ pub(crate) struct Engine {
     linker: Linker<State>,
     cache: Option<Cache>,
     clock: Clock,
+    pub network: Arc<Network>,
     pub config: HostConfig,
 }
 
@@ -55,10 +67,12 @@ impl Engine {
         let engine = wasmtime::Engine::new(&settings)?;
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
         common::Common::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
         sources::Sources::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
         let clock = Clock::start(&engine);
-        Ok(Arc::new(Self { cache: open_cache(&config), engine, linker, clock, config }))
+        let network = Arc::new(Network::new(config.network.clone()));
+        Ok(Arc::new(Self { cache: open_cache(&config), engine, linker, clock, network, config }))
     }
 
     pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
@@ -98,8 +112,8 @@ impl Engine {
     }
 
     /// Marks the time of a call into a guest; without one the clock stands still.
-    pub(crate) fn running(&self, waits: &Arc<Waits>) -> Running<'_> {
-        self.clock.running(waits.clone())
+    pub(crate) fn running(&self, watch: &Arc<Watch>) -> Running<'_> {
+        self.clock.running(watch.clone())
     }
 
     fn key(&self, bytes: &[u8]) -> String {
@@ -136,34 +150,7 @@ struct Hands {
 pub(crate) struct Running<'c> {
     clock: &'c Clock,
     since: u32,
-    waits: Arc<Waits>,
-    waited_before: Duration,
-}
-
-/// How long an instance's calls have waited for the worker itself: that is not the guest's time.
-#[derive(Default)]
-pub(crate) struct Waits(Mutex<(Duration, Option<Instant>)>);
-
-impl Waits {
-    /// Waits for something on a guest's behalf.
-    pub(crate) async fn wait<T>(&self, something: impl Future<Output = T>) -> T {
-        self.lock().1 = Some(Instant::now());
-        let answer = something.await;
-        let mut waits = self.lock();
-        if let Some(since) = waits.1.take() {
-            waits.0 += since.elapsed();
-        }
-        answer
-    }
-
-    fn so_far(&self) -> Duration {
-        let waits = self.lock();
-        waits.0 + waits.1.map_or(Duration::ZERO, |since| since.elapsed())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, (Duration, Option<Instant>)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    pub watch: Arc<Watch>,
 }
 
 impl Clock {
@@ -177,21 +164,21 @@ impl Clock {
         Self { hands, thread: handle.thread().clone() }
     }
 
-    fn running(&self, waits: Arc<Waits>) -> Running<'_> {
+    fn running(&self, watch: Arc<Watch>) -> Running<'_> {
         if self.hands.calls.fetch_add(1, Ordering::AcqRel) == 0 {
             self.thread.unpark();
         }
-        let (since, waited_before) = (self.hands.ticks.load(Ordering::Relaxed), waits.so_far());
-        Running { clock: self, since, waits, waited_before }
+        watch.begin();
+        Running { clock: self, since: self.hands.ticks.load(Ordering::Relaxed), watch }
     }
 }
 
 impl Running<'_> {
     /// For how long, counted in ticks: less than the time on the wall when the machine stood still or was short of time. Without the time
-    /// that the guest has waited for the worker.
+    /// that the guest has waited for the worker or the network.
     pub(crate) fn elapsed(&self) -> Duration {
         let ticked = TICK * self.clock.hands.ticks.load(Ordering::Relaxed).wrapping_sub(self.since);
-        ticked.saturating_sub(self.waits.so_far().saturating_sub(self.waited_before))
+        ticked.saturating_sub(self.watch.waited())
     }
 }
 

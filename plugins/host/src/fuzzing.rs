@@ -5,7 +5,7 @@
 //! as many records as it said, JSON stays JSON, and rows are neither lost nor doubled.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::sync::Arc;
 
 use arbitrary::{Result, Unstructured};
 use penstock_api::{Batch, Bytes, Format, Headers, Kind, Payload, Record, Schema, SchemaAndValue, Value};
@@ -16,8 +16,10 @@ use crate::contract::batches::{BoolColumn, Encoding, F64Column, Failure, HeaderF
 use crate::contract::columns::{BytesColumn, HeaderColumns, NameColumn, S64Column};
 use crate::contract::sources::penstock::connect::outgoing::{self, HostOutbox};
 use crate::contract::{log, plugin, types};
+use crate::engine::HostConfig;
 use crate::guest_log::{GuestLog, Owner};
 use crate::manifest;
+use crate::network::Network;
 use crate::state::State;
 
 const MEMORY_BYTES_MAX: usize = 4 << 20;
@@ -145,7 +147,9 @@ fn with(data: &[u8], work: impl FnOnce(&mut Unstructured<'_>) -> Result<()>) {
 }
 
 fn state() -> State {
-    State::new(GuestLog::new(Owner::default()), MEMORY_BYTES_MAX, Duration::from_secs(1))
+    let config = HostConfig { memory_bytes_max: MEMORY_BYTES_MAX, ..HostConfig::default() };
+    let network = Arc::new(Network::new(config.network.clone()));
+    State::new(GuestLog::new(Owner::default()), &config, &network, &Arc::default())
 }
 
 /// One call of the guest; an error ends it.
@@ -386,7 +390,19 @@ fn payload(u: &mut Unstructured<'_>) -> Result<Payload> {
 }
 
 fn class(u: &mut Unstructured<'_>) -> Result<plugin::Class> {
-    Ok(plugin::Class { name: text(u)?, aliases: some(u, 2, text)?, version: text(u)?, config: some(u, 4, key)? })
+    Ok(plugin::Class {
+        name: text(u)?,
+        aliases: some(u, 2, text)?,
+        version: text(u)?,
+        config: some(u, 4, key)?,
+        grants: some(u, 2, wish)?,
+    })
+}
+
+fn wish(u: &mut Unstructured<'_>) -> Result<plugin::WantedGrant> {
+    use plugin::Grant;
+    const GRANTS: [Grant; 4] = [Grant::Hosts, Grant::Secrets, Grant::Folders, Grant::Environment];
+    Ok(plugin::WantedGrant { grant: *u.choose(&GRANTS)?, entry: text(u)?, doc: text(u)? })
 }
 
 fn key(u: &mut Unstructured<'_>) -> Result<plugin::ConfigKey> {

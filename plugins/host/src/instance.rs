@@ -21,9 +21,11 @@ use crate::contract::sinks::Sinks;
 use crate::contract::sources::Sources;
 use crate::contract::transforms::Transforms;
 use crate::contract::{self, plugin, types};
-use crate::engine::{Engine, Running, Waits};
+use crate::engine::{Engine, Running};
+use crate::grants::Grants;
 use crate::guest_log::{GuestLog, Owner};
 use crate::state::{BatchHandle, State};
+use crate::watch::{Broken, Watch};
 
 /// What kind of classes a component holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +63,7 @@ pub(crate) struct Instance {
     store: Store<State>,
     common: Common,
     exports: Exports,
-    waits: Arc<Waits>,
+    watch: Arc<Watch>,
 }
 
 enum Exports {
@@ -77,6 +79,8 @@ pub(crate) struct Stopped {
     pub(crate) why: String,
     /// It had only a part of the deadline, and might have ended within the whole.
     pub(crate) was_cut_short: bool,
+    /// It reached for what it was not granted, or beyond a limit of the network: no record is to blame, so the task ends.
+    pub(crate) broke_a_limit: bool,
 }
 
 impl fmt::Display for Stopped {
@@ -97,18 +101,22 @@ pub(crate) enum Answer {
 
 impl Loaded {
     /// Makes an instance that is not configured yet.
-    pub(crate) async fn instantiate(&self, owner: Owner) -> Result<Instance, Stopped> {
+    pub(crate) async fn instantiate(&self, owner: Owner, grants: &Arc<Grants>) -> Result<Instance, Stopped> {
         let engine = self.engine.clone();
         let deadline = engine.config.call_deadline;
-        let state = State::new(GuestLog::new(owner), engine.config.memory_bytes_max, deadline);
-        let waits = state.waits.clone();
+        let state = State::new(GuestLog::new(owner), &engine.config, &engine.network, grants);
+        let watch = state.watch.clone();
         let mut store = Store::new(engine.wasmtime(), state);
         store.limiter(|state| &mut state.memory);
         store.epoch_deadline_async_yield_and_update(1);
         store.set_epoch_deadline(1);
-        let instance = bounded(&engine.running(&waits), deadline, self.pre.instantiate_async(&mut store)).await;
+        let instance = bounded(&engine.running(&watch), deadline, self.pre.instantiate_async(&mut store)).await;
         let instance = instance.map_err(|failure| explain(failure, &store, deadline))?;
-        let exported = |e: wasmtime::Error| Stopped { why: format!("it lacks an export: {e:#}"), was_cut_short: false };
+        let exported = |e: wasmtime::Error| Stopped {
+            why: format!("it lacks an export: {e:#}"),
+            was_cut_short: false,
+            broke_a_limit: false,
+        };
         let common = Common::new(&mut store, &instance).map_err(exported)?;
         let exports = match self.kind {
             Kind::Transforms => Exports::Transforms(Transforms::new(&mut store, &instance).map_err(exported)?),
@@ -122,7 +130,7 @@ impl Loaded {
                 Exports::Sources(connector, Sources::new(&mut store, &instance).map_err(exported)?)
             }
         };
-        Ok(Instance { engine, store, common, exports, waits })
+        Ok(Instance { engine, store, common, exports, watch })
     }
 }
 
@@ -130,7 +138,7 @@ impl Instance {
     pub(crate) async fn describe(&mut self) -> Result<Vec<plugin::Class>, Stopped> {
         let deadline = self.begin(self.engine.config.call_deadline);
         let call = self.common.penstock_connect_plugin().call_describe(&mut self.store);
-        bounded(&self.engine.running(&self.waits), deadline, call)
+        bounded(&self.engine.running(&self.watch), deadline, call)
             .await
             .map_err(|failure| explain(failure, &self.store, deadline))
     }
@@ -142,7 +150,7 @@ impl Instance {
         let context =
             plugin::Context { connector: owner.connector.to_string(), task: owner.task, alias: owner.alias.to_string() };
         let call = self.common.penstock_connect_plugin().call_configure(&mut self.store, class, &properties, &context);
-        let answer = bounded(&self.engine.running(&self.waits), deadline, call).await;
+        let answer = bounded(&self.engine.running(&self.watch), deadline, call).await;
         let answer = answer.map_err(|failure| explain(failure, &self.store, deadline))?;
         Ok(answer.map_err(contract::error))
     }
@@ -152,7 +160,7 @@ impl Instance {
         let may_change = matches!(self.exports, Exports::Transforms(_));
         self.store.data_mut().call = Some(Call::new(batch, rows, may_change, self.engine.config.memory_bytes_max));
         let deadline = self.begin(deadline);
-        let running = self.engine.running(&self.waits);
+        let running = self.engine.running(&self.watch);
         let handle = Resource::<BatchHandle>::new_borrow(0);
         let answer = match &self.exports {
             Exports::Transforms(exports) => {
@@ -187,7 +195,7 @@ impl Instance {
     pub(crate) async fn stop(mut self) {
         let deadline = self.begin(self.engine.config.call_deadline);
         let call = self.common.penstock_connect_plugin().call_stop(&mut self.store);
-        if let Err(failure) = bounded(&self.engine.running(&self.waits), deadline, call).await {
+        if let Err(failure) = bounded(&self.engine.running(&self.watch), deadline, call).await {
             let why = explain(failure, &self.store, deadline);
             self.store.data().log.line(contract::log::Level::Warn, &format!("stopping the plugin: {why}"), &[]);
         }
@@ -218,6 +226,10 @@ fn refused(refusal: types::Error) -> Error {
 
 enum Failure {
     TooLate,
+    /// It waited too long for the network.
+    WaitedTooLong,
+    /// The watch knows what.
+    BrokeALimit,
     Trap(wasmtime::Error),
 }
 
@@ -231,11 +243,18 @@ async fn bounded<T>(
     let mut call = std::pin::pin!(call);
     loop {
         let left = deadline.saturating_sub(running.elapsed());
+        let network_left = running.watch.network_wait_left();
         if left.is_zero() {
             return Err(Failure::TooLate);
         }
-        if let Ok(answer) = tokio::time::timeout(left, &mut call).await {
-            return answer.map_err(Failure::Trap);
+        if network_left.is_zero() {
+            return Err(Failure::WaitedTooLong);
+        }
+        let going_on = std::future::poll_fn(|cx| running.watch.poll(call.as_mut(), cx));
+        match tokio::time::timeout(left.min(network_left), going_on).await {
+            Ok(Ok(answer)) => return answer.map_err(Failure::Trap),
+            Ok(Err(Broken)) => return Err(Failure::BrokeALimit),
+            Err(_) => {}
         }
     }
 }
@@ -244,6 +263,7 @@ async fn bounded<T>(
 fn explain(failure: Failure, store: &Store<State>, deadline: Duration) -> Stopped {
     let state = store.data();
     let was_cut_short = matches!(failure, Failure::TooLate) && deadline < state.call_deadline;
+    let broke_a_limit = matches!(failure, Failure::BrokeALimit);
     let why = match failure {
         Failure::TooLate if was_cut_short => {
             let (had, all) = (deadline.as_millis(), state.call_deadline.as_millis());
@@ -254,6 +274,11 @@ fn explain(failure: Failure, store: &Store<State>, deadline: Duration) -> Stoppe
         Failure::TooLate => {
             format!("did not return within {} ms (penstock.plugin.call.timeout.ms)", deadline.as_millis())
         }
+        Failure::WaitedTooLong => {
+            let waited = state.network_wait_max.as_millis();
+            format!("waited for the network for {waited} ms in one call (penstock.plugin.network.timeout.ms)")
+        }
+        Failure::BrokeALimit => state.watch.breach().unwrap_or("broke a limit").to_owned(),
         Failure::Trap(error) => why_it_trapped(&error, state),
     };
     let words = state.log.take_last_words();
@@ -263,7 +288,7 @@ fn explain(failure: Failure, store: &Store<State>, deadline: Duration) -> Stoppe
     if !file.is_empty() {
         told.push_str(&format!(" ({file})"));
     }
-    Stopped { why: told, was_cut_short }
+    Stopped { why: told, was_cut_short, broke_a_limit }
 }
 
 fn why_it_trapped(error: &wasmtime::Error, state: &State) -> String {

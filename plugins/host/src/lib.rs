@@ -1,7 +1,7 @@
 //! WebAssembly components as plugins: the only crate that knows wasmtime.
 //!
 //! [`scan`] turns the files of `plugin.path` into [`Plugin`]s that nobody can tell from native ones. In reading order: the
-//! contract as code; what a guest says; the batch as it sees it; its store; the engine with its cache; an instance and its
+//! contract as code; what a guest says; the batch as it sees it; what it may reach; its store; the engine with its cache; an instance and its
 //! calls; what it says of itself; the adapter to the traits; loading a file.
 
 mod adapter;
@@ -12,14 +12,17 @@ mod contract;
 mod engine;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+mod grants;
 mod guest_log;
 mod instance;
 mod load;
 mod manifest;
+mod network;
 mod outbox;
 mod sink;
 mod source;
 mod state;
+mod watch;
 
 use std::cmp::Ordering;
 use std::ffi::OsStr;
@@ -31,6 +34,8 @@ use penstock_api::Plugin;
 
 use engine::Engine;
 pub use engine::HostConfig;
+pub use grants::Ceiling;
+pub use network::{NetworkConfig, Resolve};
 
 /// A file of `plugin.path` that gave no plugin, or a folder that cannot be read. The worker goes on without it.
 #[derive(Clone, Debug, PartialEq, Eq)]

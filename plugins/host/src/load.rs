@@ -11,6 +11,7 @@ use crate::adapter::{ComponentPredicate, ComponentTransform, Guest};
 use crate::component::Component;
 use crate::contract::{PACKAGE, VERSION};
 use crate::engine::Engine;
+use crate::grants::{self, Grants};
 use crate::guest_log::Owner;
 use crate::instance::{Kind, Loaded};
 use crate::manifest::{self, Class};
@@ -36,7 +37,10 @@ pub(crate) async fn plugins(engine: &Arc<Engine>, file: &Path) -> Result<Vec<Plu
     let file: Arc<str> = file.to_string_lossy().into();
     let loaded = Arc::new(Loaded { engine: engine.clone(), file: file.clone(), pre, kind });
     let owner = Owner { alias: file, ..Owner::default() };
-    let mut instance = loaded.instantiate(owner).await.map_err(|stopped| format!("it cannot be started: {stopped}"))?;
+    let mut instance = loaded
+        .instantiate(owner, &Arc::<Grants>::default())
+        .await
+        .map_err(|stopped| format!("it cannot be started: {stopped}"))?;
     let described = instance.describe().await.map_err(|stopped| format!("it cannot say what it holds: {stopped}"))?;
     let classes = manifest::classes(described)?;
     Ok(classes.into_iter().map(|class| plugin(&loaded, class)).collect())
@@ -110,8 +114,8 @@ fn is_compatible(version: &str) -> bool {
 }
 
 fn plugin(loaded: &Arc<Loaded>, class: Class) -> Plugin {
-    let Class { name, aliases, version, config } = class;
-    let config = Arc::new(config);
+    let Class { name, aliases, version, config, wanted } = class;
+    let config = Arc::new(grants::with_keys(config, &wanted, &Arc::new(loaded.engine.config.grants.clone())));
     let of_class_name = Arc::<str>::from(name.as_str());
     let (made_from, of_class, checked_by) = (loaded.clone(), of_class_name.clone(), config.clone());
     let guest = move |props: &_| Guest::new(made_from.clone(), of_class.clone(), &checked_by, props);

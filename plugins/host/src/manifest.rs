@@ -4,9 +4,11 @@ use penstock_api::config::{Check, Default, Width};
 use penstock_api::{ConfigDef, ConfigKey, ConfigType, Importance};
 
 use crate::contract::plugin;
+use crate::grants::{self, Wanted};
 
 const CLASSES_MAX: usize = 64;
 const KEYS_MAX: usize = 512;
+const WISHES_MAX: usize = 64;
 const NAME_BYTES_MAX: usize = 256;
 const TEXT_BYTES_MAX: usize = 1 << 20;
 
@@ -17,6 +19,7 @@ pub(crate) struct Class {
     pub aliases: Vec<String>,
     pub version: String,
     pub config: ConfigDef,
+    pub wanted: Vec<Wanted>,
 }
 
 /// Checks what `describe` has answered.
@@ -57,7 +60,12 @@ fn text_bytes(class: &plugin::Class) -> usize {
             + bytes_of(&key.dependents)
             + bytes_of(&key.recommended)
     };
-    class.name.len() + class.version.len() + bytes_of(&class.aliases) + class.config.iter().map(of_key).sum::<usize>()
+    let of_wish = |wish: &plugin::WantedGrant| wish.entry.len() + wish.doc.len() + size_of::<Wanted>();
+    class.name.len()
+        + class.version.len()
+        + bytes_of(&class.aliases)
+        + class.config.iter().map(of_key).sum::<usize>()
+        + class.grants.iter().map(of_wish).sum::<usize>()
 }
 
 fn bytes_of(texts: &[String]) -> usize {
@@ -68,7 +76,7 @@ fn class(class: plugin::Class) -> Result<Class, String> {
     for name in std::iter::once(&class.name).chain(&class.aliases) {
         check_class_name(name)?;
     }
-    let plugin::Class { name, aliases, version, config } = class;
+    let plugin::Class { name, aliases, version, config, grants } = class;
     if version.is_empty() || version.len() > NAME_BYTES_MAX || version.chars().any(char::is_control) {
         return Err(format!("class {name} has no version of 1 to {NAME_BYTES_MAX} characters"));
     }
@@ -85,10 +93,16 @@ fn class(class: plugin::Class) -> Result<Class, String> {
         if def.get(&key.name).is_some() {
             return Err(format!("class {name} has configuration key {} twice", key.name));
         }
+        if grants::is_grant(&key.name) {
+            return Err(format!("class {name} has configuration key {}: such keys are the worker's", key.name));
+        }
         check_default(&name, &key)?;
         def.add(key);
     }
-    Ok(Class { name, aliases, version, config: def })
+    if grants.len() > WISHES_MAX {
+        return Err(format!("class {name} wants {} grants: at most {WISHES_MAX} are allowed", grants.len()));
+    }
+    Ok(Class { name, aliases, version, config: def, wanted: grants.into_iter().map(wanted).collect() })
 }
 
 fn check_class_name(name: &str) -> Result<(), String> {
@@ -97,6 +111,16 @@ fn check_class_name(name: &str) -> Result<(), String> {
         return Err(format!("{:?} is no class name", crate::contract::cut(name.to_owned(), 80)));
     }
     Ok(())
+}
+
+fn wanted(wish: plugin::WantedGrant) -> Wanted {
+    let key = match wish.grant {
+        plugin::Grant::Hosts => grants::HOSTS,
+        plugin::Grant::Secrets => grants::SECRETS,
+        plugin::Grant::Folders => grants::FOLDERS,
+        plugin::Grant::Environment => grants::ENVIRONMENT,
+    };
+    Wanted { key, entry: wish.entry, doc: wish.doc }
 }
 
 /// A default that its own key refuses would fail every connector.
@@ -163,7 +187,7 @@ mod tests {
     use super::*;
 
     fn described(name: &str) -> plugin::Class {
-        plugin::Class { name: name.into(), aliases: vec![], version: "1.0".into(), config: vec![] }
+        plugin::Class { name: name.into(), aliases: vec![], version: "1.0".into(), config: vec![], grants: vec![] }
     }
 
     fn described_key(name: &str, default: plugin::ConfigDefault) -> plugin::ConfigKey {
@@ -201,6 +225,7 @@ mod tests {
         check(keys(vec![described_key("k", plugin::ConfigDefault::Null); 2]), "key k twice");
         check(keys(vec![described_key("a b", plugin::ConfigDefault::Null)]), "without a proper name");
         check(keys(vec![described_key("k", value("0"))]), "default of class a is wrong");
+        check(keys(vec![described_key("plugin.grants.hosts", plugin::ConfigDefault::Null)]), "such keys are the worker's");
         let long = plugin::ConfigKey { doc: "x".repeat(2 << 20), ..described_key("k", value("1")) };
         check(keys(vec![long]), "its description takes");
         check((0..65).map(|n| described(&format!("c{n}"))).collect(), "describes 65 classes");

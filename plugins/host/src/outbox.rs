@@ -279,7 +279,7 @@ impl offsets::Host for State {
             .collect::<Result<_, _>>()
             .map_err(|why| wasmtime::Error::new(Misuse::of(format!("misused offsets.stored: {why}"))))?;
         let text = |map: SourceMap| serde_json::Value::Object(map).to_string();
-        Ok(match self.waits.clone().wait(context.stored(&partitions)).await {
+        Ok(match self.watch.clone().wait(context.stored(&partitions)).await {
             Ok(stored) => Ok(stored.into_iter().map(|offset| offset.map(text)).collect()),
             Err(error) => Err(told(&error)),
         })

@@ -6,12 +6,21 @@ use std::time::Duration;
 use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::batch::{AvroSchemas, Call, SchemaExtensions};
 use crate::contract::{columns, log, types};
-use crate::engine::Waits;
+use crate::engine::HostConfig;
+use crate::grants::Grants;
 use crate::guest_log::GuestLog;
+use crate::network::{Network, Outgoing};
 use crate::outbox::Outbox;
+use crate::watch::Watch;
+
+/// Requests, bodies, streams, files and the like that an instance may hold at once. More, and the function that would add one traps.
+const RESOURCES_MAX: usize = 4096;
+/// Of the headers of one request or response.
+const FIELDS_BYTES_MAX: usize = 32 << 10;
 
 /// Stands for the batch of the running call, which lies in [`State::call`]: there is never more than one.
 #[expect(unreachable_pub, reason = "generated code names it in public signatures")]
@@ -19,24 +28,33 @@ pub struct BatchHandle;
 
 pub(crate) struct State {
     wasi: WasiCtx,
+    http: WasiHttpCtx,
+    outgoing: Outgoing,
     table: ResourceTable,
     pub log: GuestLog,
     pub memory: Memory,
     /// Of a whole batch; parts of one have a share of it.
     pub call_deadline: Duration,
+    pub network_wait_max: Duration,
     /// The batch, while a call runs.
     pub call: Option<Call>,
     /// What a source gives.
     pub outbox: Outbox,
-    /// What the deadline does not count.
-    pub waits: Arc<Waits>,
+    /// What the deadline does not count, and what was broken.
+    pub watch: Arc<Watch>,
     pub avro_schemas: AvroSchemas,
     pub schema_extensions: SchemaExtensions,
 }
 
 impl State {
-    /// Nothing is granted: no file, variable, argument or address. Output goes to the log; clocks and chance are there.
-    pub(crate) fn new(log: GuestLog, memory_bytes_max: usize, call_deadline: Duration) -> Self {
+    /// What is not granted is not there: no file, variable, argument or address. Output goes to the log; clocks and chance are there.
+    pub(crate) fn new(log: GuestLog, config: &HostConfig, network: &Arc<Network>, grants: &Arc<Grants>) -> Self {
+        let memory_bytes_max = config.memory_bytes_max;
+        let watch = Watch::new(config.network.wait_max);
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(RESOURCES_MAX);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(FIELDS_BYTES_MAX);
         let wasi = WasiCtxBuilder::new()
             .stdout(log.stdout())
             .stderr(log.stderr())
@@ -46,13 +64,16 @@ impl State {
             .build();
         Self {
             wasi,
-            table: ResourceTable::new(),
+            http,
+            outgoing: Outgoing::new(network.clone(), grants.clone(), watch.clone()),
+            table,
             log,
             memory: Memory { bytes: 0, bytes_max: memory_bytes_max, was_refused: false },
-            call_deadline,
+            call_deadline: config.call_deadline,
+            network_wait_max: config.network.wait_max,
             call: None,
             outbox: Outbox::new(memory_bytes_max),
-            waits: Arc::default(),
+            watch,
             avro_schemas: AvroSchemas::default(),
             schema_extensions: SchemaExtensions::default(),
         }
@@ -62,6 +83,12 @@ impl State {
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.outgoing, table: &mut self.table, ctx: &mut self.http }
     }
 }
 

@@ -12,6 +12,7 @@ use super::overrides::OverridePolicy;
 use super::properties;
 use super::provider::Providers;
 use super::rest::RestConfig;
+use super::tls::Store;
 use super::worker_keys::{self, Effect, Mode};
 use crate::metrics::Windows;
 
@@ -110,6 +111,13 @@ pub struct PluginConfig {
     pub memory_bytes_max: u64,
     pub call_timeout: Duration,
     pub cache_dir: Option<PathBuf>,
+    /// The most that connectors may ask for: the keys `plugin.grants.*`.
+    pub grants: Props,
+    pub network_timeout: Duration,
+    pub connections_max: usize,
+    pub response_bytes_max: u64,
+    /// Whom components trust beside the public authorities.
+    pub truststore: Option<Store>,
 }
 
 /// Client settings by Kafka's Java names.
@@ -194,6 +202,18 @@ impl WorkerConfig {
                 memory_bytes_max: parsed.number("penstock.plugin.memory.max.bytes"),
                 call_timeout: parsed.millis("penstock.plugin.call.timeout.ms"),
                 cache_dir: parsed.text("penstock.plugin.cache.dir").map(PathBuf::from),
+                grants: props
+                    .iter()
+                    .filter(|(key, _)| key.starts_with("plugin.grants."))
+                    .map(|(k, v)| (k.clone(), v.clone()))
+                    .collect(),
+                network_timeout: parsed.millis("penstock.plugin.network.timeout.ms"),
+                connections_max: parsed.number("penstock.plugin.network.connections.max"),
+                response_bytes_max: parsed.number("penstock.plugin.http.response.max.bytes"),
+                truststore: parsed.text("penstock.plugin.ssl.truststore.location").map(|path| Store::File {
+                    path: path.into(),
+                    password: parsed.text("penstock.plugin.ssl.truststore.password").map(str::to_owned),
+                }),
             },
             override_policy: OverridePolicy::parse(
                 parsed.string("connector.client.config.override.policy"),

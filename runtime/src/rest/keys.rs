@@ -26,6 +26,18 @@ pub(super) fn trusted(store: &Store, setting: &str) -> Result<RootCertStore> {
     Ok(roots)
 }
 
+/// The certificates of a trust store, in DER.
+///
+/// # Errors
+/// `Config`, with the file, when it cannot be used or holds none.
+pub fn trusted_certificates(store: &Store, setting: &str) -> Result<Vec<Vec<u8>>> {
+    let certificates = read(store, None, setting)?.certificates;
+    if certificates.is_empty() {
+        return Err(Error::config(format!("{setting} holds no certificate")));
+    }
+    Ok(certificates.iter().map(|certificate| certificate.to_vec()).collect())
+}
+
 /// What a store holds.
 pub(super) struct Keys {
     pub(super) key: Option<PrivateKeyDer<'static>>,

@@ -12,7 +12,7 @@ mod cors;
 mod metrics;
 mod http;
 mod openapi;
-mod keys;
+pub mod keys;
 pub mod tls;
 pub mod tls_client;
 

@@ -14,7 +14,7 @@ macro_rules! call {
     ($instance:ident, $exports:ident in $pattern:pat, $interface:ident.$function:ident($($argument:expr),*)) => {{
         let deadline = $instance.begin($instance.engine.config.call_deadline);
         let $pattern = &$instance.exports else { unreachable!("only components of a kind are called as such") };
-        let running = $instance.engine.running(&$instance.waits);
+        let running = $instance.engine.running(&$instance.watch);
         let answer = $crate::instance::bounded(
             &running,
             deadline,
