@@ -174,7 +174,8 @@ fn registry(plugins: &PluginConfig) -> Result<Registry, Error> {
     registry.extend([penstock_snowflake::plugin(), penstock_blackhole::plugin()]);
     registry.extend(penstock_file::plugins());
     registry.extend(penstock_tools::plugins());
-    registry.extend([penstock_datagen::plugin(), penstock_kafka_source::plugin()]);
+    registry.extend([penstock_datagen::plugin()]);
+    registry.extend(penstock_kafka_source::plugins());
     for component in &components {
         if registry.find(&[component.kind()], &component.class).is_some() {
             tracing::warn!("class {} of a component is not used: a built-in one has this name", component.class);

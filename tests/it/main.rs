@@ -9,6 +9,7 @@ mod ground;
 mod kill;
 mod listeners;
 mod metrics;
+mod mirror;
 mod natives;
 mod secured;
 mod sink;

@@ -138,6 +138,16 @@ async fn every_metric_of_the_table_is_served_and_says_what_happened() -> Result<
         Ok(Page::of(connect).await?.sum(Metric::WriteTotal, &source) == 3.0)
     })
     .await?;
+    let (copied, mirror) = (unique("measured-copies"), unique("measured-mirror"));
+    kafka.create_topic(&copied, 2).await?;
+    kafka.produce_values(&copied, ["12345"; 20]).await?;
+    connect.create(&mirror, &mirror_config(kafka, &copied)).await?;
+    wait_until("the copies to be counted", LIMIT, async || {
+        let page = Page::of(connect).await?;
+        let lags = page.samples(Metric::RecordsLag).filter(|sample| sample.labels["topic"] == copied).map(|sample| sample.value);
+        Ok(page.sum(Metric::MirrorRecordCount, &mirror) == 20.0 && lags.collect::<Vec<_>>() == [0.0, 0.0])
+    })
+    .await?;
     let values = (0..100).map(|n| format!(r#"{{"n":{n},"email":"a@b.c"}}"#)).chain(["{".to_owned()]);
     // Half of them to each task: each reports every tenth of its own.
     let record =
@@ -187,7 +197,13 @@ async fn every_metric_of_the_table_is_served_and_says_what_happened() -> Result<
     let leader = page.samples(Metric::LeaderName).next().and_then(|sample| sample.labels.get("leader_name"));
     assert!(leader.is_some_and(|leader| leader.contains(':')), "{leader:?}");
     assert!(page.sum(Metric::ReadRate, &name) > 0.0 && page.sum(Metric::PutMaxTime, &name) >= 0.0);
-    for (metric, expected) in [(Metric::TaskStartupSuccess, 3.0), (Metric::ConnectorStartupAttempts, 2.0)] {
+    assert_eq!(page.sum(Metric::MirrorByteCount, &mirror), 100.0);
+    for sample in page.samples(Metric::MirrorRecordAgeMax).chain(page.samples(Metric::MirrorLatencyMax)) {
+        assert!(sample.value >= 0.0 && sample.value < 60_000.0, "{sample:?}");
+        let label = |name: &str| sample.labels[name].clone();
+        assert_eq!([label("source"), label("target"), label("topic")], ["west".into(), "east".into(), format!("west.{copied}")]);
+    }
+    for (metric, expected) in [(Metric::TaskStartupSuccess, 4.0), (Metric::ConnectorStartupAttempts, 3.0)] {
         assert_eq!(page.samples(metric).map(|sample| sample.value).collect::<Vec<_>>(), [expected], "{metric:?}");
     }
     for stage in ["fetch", "convert", "transform", "put", "commit"] {
@@ -204,6 +220,24 @@ async fn every_metric_of_the_table_is_served_and_says_what_happened() -> Result<
     .await?;
     connect.delete(&format!("/connectors/{name}")).await?.ok()?;
     wait_until("the metrics to end with the connector", LIMIT, async || Ok(!Page::of(connect).await?.text.contains(&name))).await
+}
+
+fn mirror_config(kafka: &Kafka, topic: &str) -> penstock_tests::connect::Config {
+    let bytes = "org.apache.kafka.connect.converters.ByteArrayConverter";
+    config([
+        ("connector.class", "KafkaSource"),
+        ("topics", topic),
+        ("source.cluster.alias", "west"),
+        ("target.cluster.alias", "east"),
+        ("source.cluster.bootstrap.servers", kafka.bootstrap()),
+        ("target.cluster.bootstrap.servers", kafka.bootstrap()),
+        ("replication.factor", "1"),
+        ("emit.offset-syncs.enabled", "false"),
+        ("heartbeats.replication.enabled", "false"),
+        ("key.converter", bytes),
+        ("value.converter", bytes),
+        ("header.converter", bytes),
+    ])
 }
 
 fn stage_count(page: &Page, connector: &str, stage: &str) -> f64 {

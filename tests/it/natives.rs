@@ -443,6 +443,7 @@ async fn a_kafka_source_copies_as_mirrormaker_does() -> Result<()> {
             "source.cluster.bootstrap.servers": kafka.bootstrap(), "target.cluster.bootstrap.servers": kafka.bootstrap(),
             "replication.factor": "1", "offset-syncs.topic.replication.factor": "1", "replication.policy.separator": "_",
             "refresh.topics.interval.seconds": "1", "sync.topic.acls.enabled": "false", "consumer.auto.offset.reset": "earliest",
+            "heartbeats.replication.enabled": "false",
             "key.converter": BYTES, "value.converter": BYTES, "header.converter": BYTES,
         });
         side.create(connector, &config).await?;

@@ -1,193 +1,198 @@
-//! MirrorMaker's keys, typed, as far as they make sense here.
+//! MirrorSourceConnector's keys, typed.
 
 use penstock_api::config::Check;
-use penstock_api::{ConfigDef, ConfigKey, ConfigType, Error, Importance, Props, Result};
+use penstock_api::{ConfigDef, ConfigType, Props, Result};
 use std::time::Duration;
 
-use crate::policy::{self, Policy, TopicFilter};
+use crate::clients::{self, Cluster};
+use crate::keys::{self, Shared, low, patterns};
+use crate::policy::{Filter, TopicFilter};
 
-const SOURCE_ALIAS: &str = "source.cluster.alias";
-const TARGET_ALIAS: &str = "target.cluster.alias";
-const BOOTSTRAP: &str = "source.cluster.bootstrap.servers";
-const TOPICS: &str = "topics";
-const EXCLUDE: &str = "topics.exclude";
-const POLICY: &str = "replication.policy.class";
-const SEPARATOR: &str = "replication.policy.separator";
+const PROPERTIES_EXCLUDE: &str = "config.properties.exclude";
 const REFRESH: &str = "refresh.topics.enabled";
 const REFRESH_INTERVAL: &str = "refresh.topics.interval.seconds";
+const SYNC_CONFIGS: &str = "sync.topic.configs.enabled";
+const SYNC_CONFIGS_INTERVAL: &str = "sync.topic.configs.interval.seconds";
 const POLL_TIMEOUT: &str = "consumer.poll.timeout.ms";
 const REPLICATION_FACTOR: &str = "replication.factor";
+const SYNCS_REPLICATION_FACTOR: &str = "offset-syncs.topic.replication.factor";
+const LAG_MAX: &str = "offset.lag.max";
+const HEARTBEATS: &str = "heartbeats.replication.enabled";
 /// Which partitions are a task's: `topic-partition`, separated by commas.
 pub(crate) const TASK_PARTITIONS: &str = "task.assigned.partitions";
 
 /// What the connector and its tasks do.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    pub(crate) source_alias: String,
-    pub(crate) target_alias: String,
+    pub(crate) shared: Shared,
     pub(crate) filter: TopicFilter,
-    pub(crate) policy: Policy,
     /// How often new topics and partitions are looked for; `None`: never.
     pub(crate) refresh: Option<Duration>,
+    /// How often settings of topics are copied; `None`: never.
+    pub(crate) sync_configs: Option<Duration>,
+    /// Settings of topics that are copied.
+    pub(crate) properties: Filter,
     pub(crate) poll_timeout: Duration,
     pub(crate) replication_factor: i16,
+    /// `None`: nobody wants to know where records of the source are at the target.
+    pub(crate) syncs: Option<Syncs>,
     /// Of the clients of the source cluster, under Java's names.
     pub(crate) consumer: Props,
     pub(crate) admin: Props,
-    /// Of the client that creates topics here; `None`: they are left to `topic.creation.*` and the brokers.
+    /// Of the client that creates topics at the target; `None`: they are left to `topic.creation.*` and the brokers.
     pub(crate) target_admin: Option<Props>,
+}
+
+/// Where offset syncs are kept, and how many of them.
+#[derive(Debug)]
+pub(crate) struct Syncs {
+    pub(crate) topic: String,
+    pub(crate) replication_factor: i16,
+    /// By how many records a translated offset may be behind.
+    pub(crate) lag_max: i64,
+    pub(crate) producer: Props,
+    pub(crate) admin: Option<Props>,
 }
 
 /// The keys.
 pub(crate) fn def() -> ConfigDef {
-    let low = |key: ConfigKey| key.importance(Importance::Low);
-    let optional = |name, kind, default, doc| ConfigKey::optional(name, kind, default, doc);
-    ConfigDef::new([
-        ConfigKey::required(
-            SOURCE_ALIAS,
-            ConfigType::String,
-            "What the source cluster is called: in names of topics and in offsets.",
+    use ConfigType::{Boolean, Int, Long, Short};
+    let own = [
+        keys::source_bootstrap(),
+        patterns(keys::TOPICS, keys::TOPICS_DEFAULT, "Names and patterns of the topics to copy."),
+        patterns(keys::TOPICS_EXCLUDE, keys::TOPICS_EXCLUDE_DEFAULT, "Names and patterns of topics that are not copied."),
+        patterns(PROPERTIES_EXCLUDE, PROPERTIES_EXCLUDE_DEFAULT, "Names and patterns of settings of topics that are not copied."),
+        keys::topic_filter_class(),
+        keys::filter_class(keys::PROPERTY_FILTER, "DefaultConfigPropertyFilter"),
+        low(POLL_TIMEOUT, Long, "1000", "How long a poll waits for records, in milliseconds.").check(Check::Min(1.0)),
+        low(REFRESH, Boolean, "true", "Whether new topics and partitions are looked for."),
+        low(REFRESH_INTERVAL, Long, "600", "How often, in seconds.").check(Check::Min(1.0)),
+        low(
+            SYNC_CONFIGS,
+            Boolean,
+            "true",
+            "Whether settings of topics at the source are set at the target, too. It takes target.cluster.bootstrap.servers.",
         ),
-        optional(
-            TARGET_ALIAS,
-            ConfigType::String,
-            "target",
-            "What this cluster is called: topics that came from it are not copied back.",
-        )
-        .importance(Importance::High),
-        ConfigKey::required(
-            BOOTSTRAP,
-            ConfigType::String,
-            "The source cluster's brokers. Other settings of its clients stand behind source.cluster. too, or for one kind of \
-             client behind source.consumer. and source.admin.",
-        )
-        .check(Check::NonEmpty),
-        optional(TOPICS, ConfigType::List, ".*", "Names and patterns of the topics to copy.")
-            .check(Check::Custom(readable))
-            .importance(Importance::High),
-        optional(
-            EXCLUDE,
-            ConfigType::List,
-            "mm2.*\\.internal,.*\\.replica,__.*",
-            "Names and patterns of topics that are not copied.",
-        )
-        .check(Check::Custom(readable))
-        .importance(Importance::High),
-        low(optional(
-            POLICY,
-            ConfigType::Class,
-            "org.apache.kafka.connect.mirror.DefaultReplicationPolicy",
-            "How topics are called here: DefaultReplicationPolicy puts the source's alias before them, IdentityReplicationPolicy \
-             leaves their names.",
-        )
-        .check(Check::Custom(|class| Policy::of_class(class, ".").map(drop).ok_or_else(|| NO_POLICY.into())))),
-        low(optional(SEPARATOR, ConfigType::String, ".", "What stands between alias and topic.")),
-        low(optional(REFRESH, ConfigType::Boolean, "true", "Whether new topics and partitions are looked for.")),
-        low(optional(REFRESH_INTERVAL, ConfigType::Long, "600", "How often, in seconds.").check(Check::Min(1.0))),
-        low(optional(POLL_TIMEOUT, ConfigType::Long, "1000", "How long a poll waits for records, in milliseconds.")
-            .check(Check::Min(1.0))),
-        low(optional(
+        low(SYNC_CONFIGS_INTERVAL, Long, "600", "How often, in seconds.").check(Check::Min(1.0)),
+        low("sync.topic.acls.enabled", Boolean, "true", "Has no effect: rights are not copied, grant them at the target."),
+        low("sync.topic.acls.interval.seconds", Long, "600", "Has no effect: rights are not copied."),
+        low(
             REPLICATION_FACTOR,
-            ConfigType::Int,
+            Int,
             "2",
-            "Of topics that the connector creates here. It does so when it is told how to reach this cluster by \
+            "Of topics that the connector creates at the target. It does so when it is told how to reach that cluster by \
              target.cluster.bootstrap.servers; else topic.creation.* and the brokers decide.",
         )
-        .check(Check::Range(-1.0, 32_767.0))),
-    ])
+        .check(Check::Range(-1.0, 32_767.0)),
+        low(SYNCS_REPLICATION_FACTOR, Short, "3", "Of the topic of offset syncs."),
+        low(
+            LAG_MAX,
+            Long,
+            "100",
+            "By how many records at most an offset that is translated for a group at the end of a partition is behind.",
+        ),
+        keys::syncs_location(),
+        low(keys::EMIT_SYNCS, Boolean, "true", "Whether it is noted where records of the source are at the target."),
+        low(HEARTBEATS, Boolean, "true", "Whether heartbeats are copied, whatever `topics` says."),
+        keys::metric_names(),
+    ];
+    ConfigDef::new(keys::shared().into_iter().chain(own))
 }
 
-const NO_POLICY: &str = "Only DefaultReplicationPolicy and IdentityReplicationPolicy are known: Java classes cannot be loaded";
-
-fn readable(list: &str) -> std::result::Result<(), String> {
-    policy::patterns(list).map(drop).map_err(|(pattern, why)| format!("{pattern} is no regular expression: {why}"))
-}
-
-/// Keys of MirrorMaker that would do something there and do nothing here, with what to do instead.
-const REFUSED: [(&str, &str); 2] = [
-    ("topic.filter.class", "Java classes cannot be loaded: use topics and topics.exclude"),
-    ("forwarding.admin.class", "Java classes cannot be loaded: create the topics by hand, or leave it to this connector"),
-];
-
-/// What single keys do not show.
+/// What single keys do not show, in Java's words.
 pub(crate) fn problems(config: &Props) -> Vec<(String, String)> {
-    let refused = REFUSED.iter().filter(|(key, _)| config.get(*key).is_some_and(|class| !class.starts_with("org.apache.kafka.")));
-    refused.map(|(key, why)| ((*key).to_owned(), (*why).to_owned())).collect()
+    const ONCE: &str = "exactly.once.support";
+    let mut problems = keys::problems(config);
+    let is_about_syncs = |key: &String| key.starts_with("offset-syncs-") || key.starts_with("offset-syncs.topic.");
+    if config.get(keys::EMIT_SYNCS).is_some_and(|value| value == "false") && config.keys().any(is_about_syncs) {
+        let why = "MirrorSourceConnector can't setup offset-syncs feature while emit.offset-syncs.enabled set to false";
+        problems.push((keys::EMIT_SYNCS.into(), why.into()));
+    }
+    if config.get(ONCE).is_some_and(|value| value == "required") && !reads_committed(&clients::consumer(config, Cluster::Source))
+    {
+        let why = "MirrorSourceConnector can only provide exactly-once guarantees when its source consumer is configured with \
+                   isolation.level set to 'read_committed'; otherwise, records from aborted and uncommitted transactions will be \
+                   replicated from the source cluster to the target cluster.";
+        problems.push((ONCE.into(), why.into()));
+    }
+    problems
 }
+
+/// Whether a consumer sees nothing that may be aborted yet.
+pub(crate) fn reads_committed(consumer: &Props) -> bool {
+    consumer.get("isolation.level").is_some_and(|level| level.trim() == "read_committed")
+}
+
+const PROPERTIES_EXCLUDE_DEFAULT: &str = "follower.replication.throttled.replicas,leader.replication.throttled.replicas,\
+     message.timestamp.difference.max.ms,log.message.timestamp.before.max.ms,log.message.timestamp.after.max.ms,\
+     message.timestamp.type,unclean.leader.election.enable,min.insync.replicas";
 
 impl Settings {
     /// # Errors
     /// `Config`, naming the key.
     pub(crate) fn parse(config: &Props) -> Result<Self> {
         let parsed = def().parse(config)?;
-        let unreadable = |(pattern, why): (String, String)| Error::config(format!("{pattern} is no regular expression: {why}"));
-        let refresh = Duration::from_secs(parsed.number(REFRESH_INTERVAL));
-        let target_admin = client(config, &["target.cluster.", "target.admin."]);
+        let shared = Shared::of(&parsed)?;
+        let seconds =
+            |enabled: &str, interval: &str| parsed.boolean(enabled).then_some(Duration::from_secs(parsed.number(interval)));
+        let at_source = parsed.string(keys::SYNCS_LOCATION) == "source";
+        let other = if at_source { &shared.target_alias } else { &shared.source_alias };
+        let kept_at = if at_source { Cluster::Source } else { Cluster::Target };
+        let syncs = parsed.boolean(keys::EMIT_SYNCS).then(|| Syncs {
+            topic: shared.policy.offset_syncs_topic(other),
+            replication_factor: parsed.number(SYNCS_REPLICATION_FACTOR),
+            lag_max: parsed.number(LAG_MAX),
+            producer: clients::producer(config, kept_at),
+            admin: clients::admin(config, kept_at),
+        });
+        let by_name = keys::filter(parsed.string(keys::TOPICS), parsed.string(keys::TOPICS_EXCLUDE))?;
         Ok(Self {
-            source_alias: parsed.string(SOURCE_ALIAS).to_owned(),
-            target_alias: parsed.string(TARGET_ALIAS).to_owned(),
-            filter: TopicFilter::new(parsed.string(TOPICS), parsed.string(EXCLUDE)).map_err(unreadable)?,
-            policy: Policy::of_class(parsed.string(POLICY), parsed.string(SEPARATOR)).ok_or_else(|| Error::config(NO_POLICY))?,
-            refresh: parsed.boolean(REFRESH).then_some(refresh),
+            filter: TopicFilter { by_name, heartbeats: parsed.boolean(HEARTBEATS) },
+            shared,
+            refresh: seconds(REFRESH, REFRESH_INTERVAL),
+            sync_configs: seconds(SYNC_CONFIGS, SYNC_CONFIGS_INTERVAL),
+            properties: keys::filter(".*", parsed.string(PROPERTIES_EXCLUDE))?,
             poll_timeout: parsed.millis(POLL_TIMEOUT),
             replication_factor: parsed.number(REPLICATION_FACTOR),
-            consumer: client(config, &["source.cluster.", "consumer.", "source.consumer."]),
-            admin: client(config, &["source.cluster.", "admin.", "source.admin."]),
-            target_admin: Some(target_admin).filter(|props| props.contains_key("bootstrap.servers")),
+            syncs,
+            consumer: clients::consumer(config, Cluster::Source),
+            admin: clients::admin(config, Cluster::Source).unwrap_or_default(),
+            target_admin: clients::admin(config, Cluster::Target),
         })
     }
-}
-
-/// The settings behind these prefixes, the later ones winning.
-fn client(config: &Props, prefixes: &[&str]) -> Props {
-    /// These stand behind the prefix of the cluster and are none of its clients' settings.
-    const NO_SETTING: [&str; 2] = ["alias", "poll.timeout.ms"];
-    let mut found = Props::new();
-    for prefix in prefixes {
-        for (key, value) in config {
-            if let Some(key) = key.strip_prefix(prefix).filter(|key| !NO_SETTING.contains(key) && !key.starts_with("override.")) {
-                found.insert(key.to_owned(), value.clone());
-            }
-        }
-    }
-    found
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn props(more: &[(&str, &str)]) -> Props {
-        let needed = [(SOURCE_ALIAS, "west"), (BOOTSTRAP, "w:9092")];
-        needed.iter().chain(more).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    fn settings(more: &[(&str, &str)]) -> Result<Settings> {
+        let needed = [(keys::SOURCE_ALIAS, "west"), (keys::SOURCE_BOOTSTRAP, "w:9092")];
+        Settings::parse(&needed.iter().chain(more).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect())
     }
 
     #[test]
-    fn settings_of_clients_stand_behind_mirrormakers_prefixes() {
-        let settings = Settings::parse(&props(&[
-            ("source.cluster.security.protocol", "SSL"),
-            ("source.consumer.max.poll.records", "10"),
-            ("consumer.max.poll.records", "20"),
-            ("consumer.override.fetch.min.bytes", "1"),
-        ]))
-        .unwrap();
-        let consumer: Vec<_> = settings.consumer.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        assert_eq!(consumer, ["bootstrap.servers=w:9092", "max.poll.records=10", "security.protocol=SSL"]);
-        assert!(settings.target_admin.is_none());
-        let settings = Settings::parse(&props(&[("target.cluster.bootstrap.servers", "e:9092"), (REFRESH, "false")])).unwrap();
-        assert_eq!((settings.target_admin.unwrap()["bootstrap.servers"].as_str(), settings.refresh), ("e:9092", None));
+    fn what_is_not_asked_for_is_not_done() {
+        let all = settings(&[("target.cluster.bootstrap.servers", "e:9092"), ("target.cluster.alias", "east")]).unwrap();
+        let syncs = all.syncs.unwrap();
+        assert_eq!((syncs.topic.as_str(), syncs.lag_max), ("mm2-offset-syncs.east.internal", 100));
+        assert_eq!(syncs.producer["bootstrap.servers"], "w:9092");
+        assert!(all.refresh.is_some() && all.target_admin.is_some());
+        let none = settings(&[(REFRESH, "false"), (keys::EMIT_SYNCS, "false"), (SYNC_CONFIGS, "false")]).unwrap();
+        assert!(none.refresh.is_none() && none.syncs.is_none() && none.sync_configs.is_none() && none.target_admin.is_none());
+        let there = settings(&[(keys::SYNCS_LOCATION, "target"), ("target.cluster.bootstrap.servers", "e:9092")]).unwrap();
+        let syncs = there.syncs.unwrap();
+        assert_eq!((syncs.topic.as_str(), &*syncs.producer["bootstrap.servers"]), ("mm2-offset-syncs.west.internal", "e:9092"));
     }
 
     #[test]
-    fn what_only_java_can_load_is_refused() {
+    fn what_cannot_be_read_is_said() {
         let check = |key: &str, value: &str, message: &str| {
-            let error = Settings::parse(&props(&[(key, value)])).unwrap_err().to_string();
+            let error = settings(&[(key, value)]).unwrap_err().to_string();
             assert!(error.contains(message), "{error}");
         };
-        check(POLICY, "com.example.Mine", NO_POLICY);
-        check(TOPICS, "a(", "a( is no regular expression");
-        let found = problems(&props(&[("topic.filter.class", "com.example.Mine")]));
-        assert_eq!(found[0].0, "topic.filter.class");
-        assert!(problems(&props(&[("topic.filter.class", "org.apache.kafka.connect.mirror.DefaultTopicFilter")])).is_empty());
+        check(keys::POLICY, "com.example.Mine", "Only DefaultReplicationPolicy");
+        check(keys::TOPICS, "a(", "a( is no regular expression");
+        check(keys::SYNCS_LOCATION, "elsewhere", "elsewhere");
     }
 }

@@ -1,23 +1,27 @@
-//! Which partitions are copied, by which task; and topics for them here.
+//! Which partitions are copied, by which task; and topics for them at the target.
 
-use penstock_api::{Error, Props, Result, TopicPartition};
+use penstock_api::{Error, ErrorKind, Props, Result, TopicPartition};
 use penstock_kafka_clients::{Admin, NewTopic, settings};
 use std::collections::BTreeMap;
 
-use crate::config::{Settings, TASK_PARTITIONS};
+use crate::config::{Settings, Syncs, TASK_PARTITIONS};
+use crate::keys::{self, Shared};
+use crate::topic_settings;
 
 /// One configuration for each task.
 pub(crate) async fn tasks(config: &Props, tasks_max: u32) -> Result<Vec<Props>> {
-    let who = format!("connector {}", config.get("name").map_or("", String::as_str));
     let settings = Settings::parse(config)?;
-    let admin = Admin::new(settings::admin(&who, &settings.admin)?)?;
-    let at_source = admin.topics().await.map_err(|e| e.context("look up the topics of the source cluster"))?;
-    let chosen: BTreeMap<String, i32> = at_source
-        .into_iter()
-        .filter(|(topic, _)| settings.filter.takes(&settings.policy, &settings.target_alias, topic))
-        .collect();
+    keys::tell_without_effect(config);
+    if !settings.shared.enabled {
+        return Ok(Vec::new());
+    }
+    if let Some(syncs) = &settings.syncs {
+        create_syncs_topic(config, syncs).await?;
+    }
+    let source = admin(config, &settings.admin)?;
+    let chosen = chosen(&source, &settings).await?;
     if let Some(target) = &settings.target_admin {
-        create_topics(&Admin::new(settings::admin(&who, target)?)?, &settings, &chosen).await?;
+        create_topics(&source, &admin(config, target)?, &settings, &chosen).await?;
     }
     let with = |share: String| {
         let mut task = config.clone();
@@ -25,6 +29,55 @@ pub(crate) async fn tasks(config: &Props, tasks_max: u32) -> Result<Vec<Props>> 
         task
     };
     Ok(shares(&chosen, tasks_max).into_iter().map(with).collect())
+}
+
+/// An admin client of the connector's.
+pub(crate) fn admin(config: &Props, settings: &Props) -> Result<Admin> {
+    let who = format!("connector {}", config.get("name").map_or("", String::as_str));
+    let mut settings = settings.clone();
+    if let Some(timeout) = config.get(keys::ADMIN_TIMEOUT) {
+        settings.entry("default.api.timeout.ms".into()).or_insert_with(|| timeout.clone());
+    }
+    Admin::new(settings::admin(&who, &settings)?)
+}
+
+/// Creates one of MirrorMaker's own topics where it is not there.
+pub(crate) async fn create_compacted(admin: &Admin, topic: &str, replication_factor: i16, key: &str) -> Result<()> {
+    if admin.topics().await?.contains_key(topic) {
+        return Ok(());
+    }
+    let configs = [("cleanup.policy".to_owned(), "compact".to_owned())].into();
+    let topic = NewTopic { name: topic.to_owned(), partitions: 1, replication_factor, configs };
+    admin.create_topic(&topic).await.map(drop).map_err(|error| error.context(format!("with {key}={replication_factor}")))
+}
+
+/// Without it records are copied all the same: whoever wants to know where they went is told why that is not known.
+async fn create_syncs_topic(config: &Props, syncs: &Syncs) -> Result<()> {
+    let Some(settings) = &syncs.admin else { return Ok(()) };
+    let key = "offset-syncs.topic.replication.factor";
+    match create_compacted(&admin(config, settings)?, &syncs.topic, syncs.replication_factor, key).await {
+        Err(error) if error.kind() == ErrorKind::Retriable => Err(error),
+        Err(error) => {
+            let (topic, error) = (&syncs.topic, format!("{error:#}"));
+            tracing::warn!(topic, error, "no topic for offset syncs: create it, or set emit.offset-syncs.enabled=false");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Copies the settings of topics that are copied.
+pub(crate) async fn sync_topic_settings(config: &Props, settings: &Settings) -> Result<()> {
+    let Some(target) = &settings.target_admin else { return Ok(()) };
+    let (source, target) = (admin(config, &settings.admin)?, admin(config, target)?);
+    let topics: Vec<String> = chosen(&source, settings).await?.into_keys().collect();
+    topic_settings::sync(&source, &target, &settings.shared.policy, &topics, &settings.properties).await
+}
+
+async fn chosen(source: &Admin, settings: &Settings) -> Result<BTreeMap<String, i32>> {
+    let all = source.topics().await.map_err(|e| e.context("look up the topics of the source cluster"))?;
+    let Shared { policy, target_alias, .. } = &settings.shared;
+    Ok(all.into_iter().filter(|(topic, _)| settings.filter.takes(policy, target_alias, topic)).collect())
 }
 
 /// Partitions are dealt out in turn, so that each task gets some of each large topic.
@@ -45,17 +98,23 @@ pub(crate) fn partitions_of(share: &str) -> Result<Vec<TopicPartition>> {
     parts.map(|text| read(text).ok_or_else(|| Error::config(format!("{text} in {TASK_PARTITIONS} is no partition")))).collect()
 }
 
-/// Records keep their partitions: topics here need as many.
-async fn create_topics(admin: &Admin, settings: &Settings, chosen: &BTreeMap<String, i32>) -> Result<()> {
-    let here = admin.topics().await.map_err(|e| e.context("look up the topics of this cluster"))?;
+/// Records keep their partitions: topics at the target need as many.
+async fn create_topics(source: &Admin, target: &Admin, settings: &Settings, chosen: &BTreeMap<String, i32>) -> Result<()> {
+    let there = target.topics().await.map_err(|e| e.context("look up the topics of the target cluster"))?;
     for (topic, partitions) in chosen {
-        let name = settings.policy.name_here(&settings.source_alias, topic);
-        match here.get(&name) {
+        let name = settings.shared.policy.name_here(topic);
+        match there.get(&name) {
             None => {
-                let (partitions, replication_factor, configs) = (*partitions, settings.replication_factor, BTreeMap::new());
-                admin.create_topic(&NewTopic { name, partitions, replication_factor, configs }).await?;
+                let configs = match source.topic_settings(topic).await {
+                    Ok(at_source) => topic_settings::of_new(&at_source, &settings.properties),
+                    // Whoever does not want settings to follow may not be allowed to see them.
+                    Err(error) if settings.sync_configs.is_none() && error.kind() == ErrorKind::Config => BTreeMap::new(),
+                    Err(error) => return Err(error.context("copy its settings (sync.topic.configs.enabled)")),
+                };
+                let (partitions, replication_factor) = (*partitions, settings.replication_factor);
+                target.create_topic(&NewTopic { name, partitions, replication_factor, configs }).await?;
             }
-            Some(found) if found < partitions => admin.create_partitions(&name, *partitions).await?,
+            Some(found) if found < partitions => target.create_partitions(&name, *partitions).await?,
             Some(_) => {}
         }
     }

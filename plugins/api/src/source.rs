@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::config::Props;
 use crate::connector::{Connector, TaskId};
+use crate::copies::{CopyMetrics, Uncounted};
 use crate::error::Result;
 use crate::record::Record;
 
@@ -167,6 +168,8 @@ pub trait StoredOffsets: Send + Sync {
 #[derive(Clone)]
 pub struct SourceContext {
     pub task: TaskId,
+    /// For those who copy partitions of another Kafka cluster.
+    pub copies: Arc<dyn CopyMetrics>,
     offsets: Arc<dyn StoredOffsets>,
     requests: Arc<Mutex<SourceRequests>>,
 }
@@ -192,7 +195,13 @@ impl SourceContext {
     /// A context for that task.
     #[must_use]
     pub fn new(task: TaskId, offsets: Arc<dyn StoredOffsets>) -> Self {
-        Self { task, offsets, requests: Arc::default() }
+        Self { task, copies: Arc::new(Uncounted), offsets, requests: Arc::default() }
+    }
+
+    /// The same, with somebody who counts.
+    #[must_use]
+    pub fn counting(self, copies: Arc<dyn CopyMetrics>) -> Self {
+        Self { copies, ..self }
     }
 
     /// The stored offset of each partition, in the same order.

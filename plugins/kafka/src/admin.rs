@@ -10,9 +10,13 @@ use std::time::{Duration, Instant};
 use super::group_members;
 pub use super::group_members::GroupMember;
 use super::group_offsets::{self, Change};
+pub use super::group_offsets::{Commits, Committed};
+use super::groups;
 use super::native::{self, Failed};
 use super::producer::Told;
 use super::settings::AdminSettings;
+use super::topic_settings;
+pub use super::topic_settings::{SettingChange, SettingSource, TopicSetting};
 use super::trouble;
 
 /// A topic to create.
@@ -131,12 +135,44 @@ impl Admin {
     /// # Errors
     /// `Retriable` when no broker answers, or the topic is not there.
     pub async fn topic_configs(&self, topic: &str) -> Result<BTreeMap<String, String>> {
+        Ok(self.topic_settings(topic).await?.into_iter().filter_map(|e| Some((e.name, e.value?))).collect())
+    }
+
+    /// A topic's settings, defaults included, and who has set them.
+    ///
+    /// # Errors
+    /// `Retriable` when no broker answers, or the topic is not there.
+    pub async fn topic_settings(&self, topic: &str) -> Result<Vec<TopicSetting>> {
         let what = format!("describe topic {topic}");
         let asked = [ResourceSpecifier::Topic(topic)];
         let answers = self.inner.describe_configs(&asked, &self.options()).await.map_err(|e| self.error(&e, &what))?;
         let answer = answers.into_iter().next().ok_or_else(|| Error::retriable(format!("{what}: no answer")))?;
         let entries = answer.map_err(|code| trouble::of_request(code, &code.to_string(), &what))?.entries;
-        Ok(entries.into_iter().filter_map(|e| Some((e.name, e.value?))).collect())
+        Ok(entries.into_iter().map(TopicSetting::from).collect())
+    }
+
+    /// Changes single settings of a topic and leaves the others.
+    ///
+    /// # Errors
+    /// `Config` when it is not allowed, `Retriable` when the broker does not answer or refuses a value.
+    pub async fn change_topic_settings(&self, topic: &str, changes: &BTreeMap<String, SettingChange>) -> Result<()> {
+        let (timeout, name, changes) = (self.timeout, topic.to_owned(), changes.clone());
+        self.blocking(&format!("change settings of topic {topic}"), move |inner| {
+            topic_settings::change(inner.inner().native_client(), &name, &changes, timeout)
+        })
+        .await
+    }
+
+    /// All groups of consumers, those included that have committed without ever having members.
+    ///
+    /// # Errors
+    /// `Retriable` when a broker does not answer.
+    pub async fn groups(&self) -> Result<Vec<String>> {
+        let timeout = self.timeout;
+        self.blocking("list groups", move |inner| {
+            once_it_is_there(timeout, || groups::list(inner.inner().native_client(), timeout))
+        })
+        .await
     }
 
     /// The cluster's id.
@@ -169,6 +205,14 @@ impl Admin {
     /// # Errors
     /// `Retriable` when no broker answers.
     pub async fn group_offsets(&self, group: &str) -> Result<Offsets> {
+        Ok(self.group_commits(group).await?.into_iter().map(|(p, committed)| (p, committed.offset)).collect())
+    }
+
+    /// What a group has committed, with its notes; nothing for one that is not there.
+    ///
+    /// # Errors
+    /// `Retriable` when no broker answers.
+    pub async fn group_commits(&self, group: &str) -> Result<Commits> {
         let (timeout, name) = (self.timeout, group.to_owned());
         self.blocking(&format!("list the offsets of group {group}"), move |inner| {
             once_it_is_there(timeout, || group_offsets::list(inner.inner().native_client(), &name, timeout))
@@ -181,7 +225,15 @@ impl Admin {
     /// # Errors
     /// `Retriable` when no broker answers, or a partition is not there.
     pub async fn alter_group_offsets(&self, group: &str, offsets: &Offsets) -> Result<GroupChange> {
-        let wanted = offsets.iter().map(|(p, o)| (p.clone(), Some(*o))).collect();
+        self.alter_group_commits(group, offsets.iter().map(|(p, o)| (p.clone(), Committed::from(*o))).collect()).await
+    }
+
+    /// Commits in the name of a group that nobody is in, with notes.
+    ///
+    /// # Errors
+    /// `Retriable` when no broker answers, or a partition is not there.
+    pub async fn alter_group_commits(&self, group: &str, commits: Commits) -> Result<GroupChange> {
+        let wanted = commits.into_iter().map(|(p, committed)| (p, Some(committed))).collect();
         self.change_group(group, "alter", wanted, Change::Alter).await
     }
 
@@ -198,7 +250,7 @@ impl Admin {
         &self,
         group: &str,
         verb: &str,
-        wanted: Vec<(TopicPartition, Option<i64>)>,
+        wanted: Vec<(TopicPartition, Option<Committed>)>,
         change: Change,
     ) -> Result<GroupChange> {
         if wanted.is_empty() {

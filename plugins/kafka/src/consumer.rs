@@ -79,6 +79,10 @@ pub struct Consumer {
 struct Partition {
     /// The offset of the next record to hand out; `None` until the first.
     next: Option<i64>,
+    /// `auto.offset.reset` has it read on from elsewhere; until a record from there comes.
+    is_reset: bool,
+    /// Everything was handed out, as far as the last fetch told; only known with `librdkafka.enable.partition.eof=true`.
+    is_at_end: bool,
 }
 
 enum Change {
@@ -162,12 +166,17 @@ impl Consumer {
             }
             self.subscription.refresh(&self.handle).await.map_err(|failed| self.request_error(&failed, "subscribe to topics"))?;
             let fetched = self.fetcher.take(&self.handle);
+            let records = self.admit(fetched.records);
+            let mut is_at_end = false;
             for error in fetched.errors {
+                is_at_end |= error.code == Code::PartitionEOF;
                 self.fetch_error(error)?;
             }
-            let records = self.admit(fetched.records);
             if !records.is_empty() {
                 return Ok(Polled::Records(Arc::new(records)));
+            }
+            if is_at_end {
+                return Ok(Polled::Nothing);
             }
             if let Some(change) = self.next_change()? {
                 return Ok(change);
@@ -204,7 +213,7 @@ impl Consumer {
         self.handle.assign(&list).map_err(|failed| self.request_error(&failed, "take over partitions"))?;
         for partition in partitions {
             let next = starts.get(&partition).copied();
-            self.partitions.insert(partition, Partition { next });
+            self.partitions.insert(partition, Partition { next, ..Partition::default() });
         }
         Ok(())
     }
@@ -338,7 +347,7 @@ impl Consumer {
                 match element.error().err().and_then(|e| e.rdkafka_error_code()) {
                     None => {
                         let next = left.remove(&partition);
-                        self.partitions.insert(partition, Partition { next });
+                        self.partitions.insert(partition, Partition { next, ..Partition::default() });
                     }
                     // It has not begun to read the partition yet, or is about to stop doing so.
                     Some(Code::State | Code::PreviousInProgress | Code::UnknownPartition) => {}
@@ -383,6 +392,26 @@ impl Consumer {
         self.partitions.get(partition)?.next
     }
 
+    /// Whether everything there was has been handed out. Only known with `librdkafka.enable.partition.eof=true`; then [`poll`](Self::poll)
+    /// comes back early when it becomes so.
+    #[must_use]
+    pub fn is_at_end(&self, partition: &TopicPartition) -> bool {
+        self.partitions.get(partition).is_some_and(|state| state.is_at_end)
+    }
+
+    /// By how many records each partition is behind its end, as far as fetches have told.
+    pub fn lags(&self) -> impl Iterator<Item = (&TopicPartition, i64)> {
+        self.partitions.iter().filter_map(|(partition, state)| Some((partition, self.lag(partition, state)?)))
+    }
+
+    fn lag(&self, partition: &TopicPartition, state: &Partition) -> Option<i64> {
+        if state.is_at_end {
+            return Some(0);
+        }
+        let end = self.handle.known_end(&c_string(&partition.topic), partition.partition)?;
+        Some((end - state.next?).max(0))
+    }
+
     /// How long the group waits for a [`poll`](Self::poll) before it gives the consumer up.
     #[must_use]
     pub fn max_poll_interval(&self) -> Duration {
@@ -398,11 +427,7 @@ impl Consumer {
     /// By how many records the slowest partition is behind its end, as far as fetches have told.
     #[must_use]
     pub fn lag_max(&self) -> Option<i64> {
-        let lag = |(partition, state): (&TopicPartition, &Partition)| {
-            let end = self.handle.known_end(&c_string(&partition.topic), partition.partition)?;
-            Some((end - state.next?).max(0))
-        };
-        self.partitions.iter().filter_map(lag).max()
+        self.lags().map(|(_, lag)| lag).max()
     }
 
     /// Whether records wait in Kafka that should have been fetched, or nobody can tell because no broker answers.
@@ -468,6 +493,7 @@ impl Consumer {
             return records;
         }
         self.is_up();
+        self.note_resets();
         let lost = self.handle.lost();
         let mut at = 0;
         while at < records.len() {
@@ -477,11 +503,14 @@ impl Consumer {
             let is_lost = lost.iter().any(|(t, p)| *p == partition && **t == *topic);
             let key = TopicPartition { topic, partition };
             let state = self.partitions.get_mut(&key).filter(|_| !is_lost);
-            let next = state.as_ref().map_or(i64::MAX, |s| s.next.unwrap_or(0));
+            // A topic that was made anew, or cut off, begins lower than what was read of it before.
+            let next = state.as_ref().map_or(i64::MAX, |s| if s.is_reset { 0 } else { s.next.unwrap_or(0) });
             let stale = records[at..end].iter().take_while(|r| r.offset < next).count();
             if let Some(state) = state
                 && stale < end - at
             {
+                state.is_reset &= is_continued(state.next, &records[at..end]);
+                state.is_at_end = false;
                 state.next = Some(records[end - 1].offset + 1);
             }
             records.drain(at..at + stale);
@@ -490,7 +519,22 @@ impl Consumer {
         records
     }
 
+    fn note_resets(&mut self) {
+        for (topic, partition) in self.handle.take_resets() {
+            if let Some(state) = self.partitions.get_mut(&TopicPartition { topic: topic.into(), partition }) {
+                state.is_reset = true;
+            }
+        }
+    }
+
     fn fetch_error(&mut self, error: FetchError) -> Result<()> {
+        if error.code == Code::PartitionEOF {
+            let topic = error.topic.unwrap_or_else(|| "".into());
+            if let Some(state) = self.partitions.get_mut(&TopicPartition { topic, partition: error.partition }) {
+                state.is_at_end = true;
+            }
+            return Ok(());
+        }
         let place = error.topic.map_or_else(String::new, |topic| {
             if error.partition < 0 { topic.to_string() } else { format!("{topic}-{}", error.partition) }
         });
@@ -566,6 +610,12 @@ impl Consumer {
             _ => Error::retriable(format!("{what} for {}", self.settings.who)).with_source(failed.message.clone()),
         }
     }
+}
+
+/// Whether these are what was to be read next, without a gap and in order: then they may be of before a reset.
+fn is_continued(next: Option<i64>, records: &[RawRecord]) -> bool {
+    let follows = |pair: &[RawRecord]| pair[1].offset == pair[0].offset + 1;
+    records.first().is_none_or(|first| next == Some(first.offset)) && records.windows(2).all(follows)
 }
 
 /// A commit on its way.

@@ -1,10 +1,11 @@
 //! Offsets of groups that nobody is in: list, alter, delete. rust-rdkafka has no calls for these.
 
-use penstock_api::{Offsets, TopicPartition};
+use penstock_api::TopicPartition;
 use rdkafka::bindings as rd;
 use rdkafka::client::NativeClient;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::native::{Element, Failed, ask, c_string, check_answer, elements, first_failure};
@@ -16,8 +17,25 @@ pub(super) enum Change {
     Delete,
 }
 
+/// What a group has committed for a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    pub offset: i64,
+    /// A text of the group's own; empty when there is none.
+    pub note: String,
+}
+
+impl From<i64> for Committed {
+    fn from(offset: i64) -> Self {
+        Self { offset, note: String::new() }
+    }
+}
+
+/// What a group has committed, by partition.
+pub type Commits = BTreeMap<TopicPartition, Committed>;
+
 /// All offsets of a group. Blocks.
-pub(super) fn list(client: &NativeClient, group: &str, timeout: Duration) -> Result<Offsets, Failed> {
+pub(super) fn list(client: &NativeClient, group: &str, timeout: Duration) -> Result<Commits, Failed> {
     let group = c_string(group);
     // SAFETY: without partitions librdkafka lists all; the request and its options are destroyed below, the event is read before.
     let found = unsafe {
@@ -39,23 +57,31 @@ pub(super) fn list(client: &NativeClient, group: &str, timeout: Duration) -> Res
     };
     first_failure(&found)?;
     let committed = found.into_iter().filter(|e| e.offset >= 0);
-    Ok(committed.map(|e| (TopicPartition { topic: e.topic.into(), partition: e.partition }, e.offset)).collect())
+    let commit = |e: Element| {
+        (TopicPartition { topic: e.topic.into(), partition: e.partition }, Committed { offset: e.offset, note: e.note })
+    };
+    Ok(committed.map(commit).collect())
 }
 
 /// Alters or deletes offsets of a group. Blocks.
 pub(super) fn change(
     client: &NativeClient,
     group: &str,
-    wanted: &[(TopicPartition, Option<i64>)],
+    wanted: &[(TopicPartition, Option<Committed>)],
     change: Change,
     timeout: Duration,
 ) -> Result<(), Failed> {
     let group = c_string(group);
     let mut list = TopicPartitionList::with_capacity(wanted.len());
-    for (partition, offset) in wanted {
-        let offset = offset.map_or(Offset::Invalid, Offset::Offset);
+    for (partition, committed) in wanted {
+        let offset = committed.as_ref().map_or(Offset::Invalid, |committed| Offset::Offset(committed.offset));
         let added = list.add_partition_offset(&partition.topic, partition.partition, offset);
         added.map_err(|e| Failed { code: RDKafkaErrorCode::InvalidArgument, message: e.to_string() })?;
+        if let Some(note) = committed.as_ref().map(|committed| &committed.note).filter(|note| !note.is_empty())
+            && let Some(mut element) = list.find_partition(&partition.topic, partition.partition)
+        {
+            element.set_metadata(note);
+        }
     }
     use rd::rd_kafka_admin_op_t as Op;
     // SAFETY: librdkafka copies group and list; requests are destroyed below, events are read before they are destroyed.

@@ -6,6 +6,8 @@ pub mod stream;
 pub mod transactional;
 mod group_offsets;
 mod group_members;
+mod groups;
+mod topic_settings;
 pub mod admin;
 mod fetch;
 mod native;
@@ -16,7 +18,7 @@ pub mod settings;
 mod subscription;
 mod trouble;
 
-pub use admin::{Admin, GroupMember, NewTopic};
+pub use admin::{Admin, Commits, Committed, GroupChange, GroupMember, NewTopic};
 pub use consumer::{Commit, Connection, Consumer, Departure, Polled};
 pub use producer::{Ack, Delivered, Outgoing, Producer};
 pub use settings::{AdminSettings, ConsumerSettings, ProducerSettings};

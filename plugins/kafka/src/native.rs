@@ -53,6 +53,9 @@ pub(super) struct Shared {
     signals: Mutex<VecDeque<Signal>>,
     /// Set when the consumer closes: from then on revocations are answered at once.
     closing: AtomicBool,
+    /// Partitions that are read on from elsewhere, for what was to be read next is not there (any more).
+    resets: Mutex<Vec<(String, i32)>>,
+    has_resets: AtomicBool,
     /// Woken when the queue is no longer empty.
     pub(super) nonempty: Notify,
 }
@@ -71,6 +74,8 @@ impl Handle {
             span: tracing::Span::current(),
             signals: Mutex::default(),
             closing: AtomicBool::new(false),
+            resets: Mutex::default(),
+            has_resets: AtomicBool::new(false),
             nonempty: Notify::new(),
         });
         let conf = config
@@ -114,6 +119,14 @@ impl Handle {
     /// The oldest signal nobody has taken yet. Signals arrive while the queue is polled.
     pub(super) fn signal(&self) -> Option<Signal> {
         self.shared.signals().pop_front()
+    }
+
+    /// Partitions that were reset by `auto.offset.reset` since it was asked last. It is known before a record from there comes.
+    pub(super) fn take_resets(&self) -> Vec<(String, i32)> {
+        if !self.shared.has_resets.swap(false, Ordering::SeqCst) {
+            return Vec::new();
+        }
+        std::mem::take(&mut *self.shared.resets.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The partitions of a loss that nobody has taken notice of yet.
@@ -455,8 +468,24 @@ unsafe extern "C" fn on_log(client: *const rd::rd_kafka_t, level: c_int, facilit
     unsafe {
         let shared = rd::rd_kafka_opaque(client).cast_const().cast::<Shared>();
         let Some(shared) = shared.as_ref() else { return };
-        shared.span.in_scope(|| log(&shared.who, level, &text(facility), &text(line)));
+        let (facility, line) = (text(facility), text(line));
+        if facility == "OFFSET"
+            && let Some(reset) = reset_of(&line)
+        {
+            shared.resets.lock().unwrap_or_else(PoisonError::into_inner).push(reset);
+            shared.has_resets.store(true, Ordering::SeqCst);
+        }
+        shared.span.in_scope(|| log(&shared.who, level, &facility, &line));
     }
+}
+
+/// Which partition a line of the log says was reset; librdkafka has no other way to tell.
+/// `[thrd:main]: orders [3]: offset reset (at offset 7 (leader epoch 0), broker 1) to offset BEGINNING (...): ...`
+fn reset_of(line: &str) -> Option<(String, i32)> {
+    let (place, _) = line.split_once("]: offset reset (")?;
+    let (topic, partition) = place.rsplit_once(" [")?;
+    let topic = topic.rsplit_once("]: ").map_or(topic, |(_thread, topic)| topic);
+    Some((topic.to_owned(), partition.parse().ok()?))
 }
 
 /// Writes a line of librdkafka's into our log.
@@ -505,6 +534,8 @@ pub(super) struct Element {
     pub(super) topic: String,
     pub(super) partition: i32,
     pub(super) offset: i64,
+    /// What was noted beside it.
+    pub(super) note: String,
     code: Code,
 }
 
@@ -514,23 +545,29 @@ pub(super) unsafe fn elements(list: *const rd::rd_kafka_topic_partition_list_t) 
     // SAFETY: a valid list has `cnt` elements.
     let list = unsafe { slice((*list).elems, (*list).cnt) };
     let element = |e: &rd::rd_kafka_topic_partition_t| {
-        // SAFETY: an element's topic is a valid text.
-        let topic = unsafe { text(e.topic) };
-        Element { topic, partition: e.partition, offset: e.offset, code: e.err }
+        // SAFETY: an element's topic is a valid text, and its metadata as long as it says.
+        let (topic, note) = unsafe { (text(e.topic), note(e)) };
+        Element { topic, partition: e.partition, offset: e.offset, note, code: e.err }
     };
     list.iter().map(element).collect()
 }
 
 /// The notes that stand beside committed offsets: topic, partition and text of those that have one.
 pub(super) fn notes_of(list: &TopicPartitionList) -> Vec<(String, i32, String)> {
-    // SAFETY: a list is valid as long as it lives, an element's topic is a valid text, and its metadata as long as it says.
-    unsafe {
-        let list = list.ptr();
-        let elements = slice((*list).elems, (*list).cnt);
-        let noted = elements.iter().filter(|e| !e.metadata.is_null() && e.metadata_size > 0);
-        let note = |e: &rd::rd_kafka_topic_partition_t| std::slice::from_raw_parts(e.metadata.cast::<u8>(), e.metadata_size);
-        noted.map(|e| (text(e.topic), e.partition, String::from_utf8_lossy(note(e)).into_owned())).collect()
+    // SAFETY: a list is valid as long as it lives.
+    let elements = unsafe { elements(list.ptr()) };
+    elements.into_iter().filter(|e| !e.note.is_empty()).map(|e| (e.topic, e.partition, e.note)).collect()
+}
+
+/// # Safety
+/// The element's metadata is null or as long as it says.
+unsafe fn note(element: &rd::rd_kafka_topic_partition_t) -> String {
+    if element.metadata.is_null() || element.metadata_size == 0 {
+        return String::new();
     }
+    // SAFETY: the caller's promise.
+    let bytes = unsafe { std::slice::from_raw_parts(element.metadata.cast::<u8>(), element.metadata_size) };
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 pub(super) fn first_failure(elements: &[Element]) -> Outcome<()> {
@@ -611,7 +648,21 @@ pub(super) unsafe fn ask<T>(
     }
 }
 
-fn check_error(error: *mut rd::rd_kafka_error_t) -> Outcome<()> {
+/// What became of the settings of one resource.
+///
+/// # Safety
+/// The resource is valid.
+pub(super) unsafe fn check_resource(resource: *const rd::rd_kafka_ConfigResource_t) -> Outcome<()> {
+    // SAFETY: the caller's promise; a resource's texts live as long as it does.
+    unsafe {
+        check(rd::rd_kafka_ConfigResource_error(resource)).map_err(|failed| {
+            let message = text(rd::rd_kafka_ConfigResource_error_string(resource));
+            Failed { message: if message.is_empty() { failed.message } else { message }, ..failed }
+        })
+    }
+}
+
+pub(super) fn check_error(error: *mut rd::rd_kafka_error_t) -> Outcome<()> {
     if error.is_null() {
         return Ok(());
     }
@@ -649,4 +700,21 @@ pub(super) fn c_string(name: &str) -> CString {
 
 pub(super) fn millis(duration: Duration) -> c_int {
     c_int::try_from(duration.as_millis()).unwrap_or(c_int::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reset_is_told_by_a_line_of_the_log() {
+        let line = "[thrd:main]: my.orders-1 [3]: offset reset (at offset 7 (leader epoch 0), broker 1) to offset BEGINNING \
+                    (leader epoch -1): fetch failed due to requested offset not available on the broker: Broker: Offset out of range";
+        assert_eq!(reset_of(line), Some(("my.orders-1".to_owned(), 3)));
+        assert_eq!(
+            reset_of("orders [12]: offset reset (at INVALID, broker -1) to TAIL(5): x: y"),
+            Some(("orders".to_owned(), 12))
+        );
+        assert_eq!(reset_of("[thrd:main]: orders [3]: committed offset 7"), None);
+    }
 }

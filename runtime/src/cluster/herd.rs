@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
-use penstock_api::{Error, Props, Result, TaskId};
+use penstock_api::{Error, ErrorKind, Props, Result, TaskId};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::error::HerderError;
@@ -413,6 +413,12 @@ impl Herd {
         }
         let tasks = match outcome {
             Ok(tasks) => tasks,
+            // As in Java: whatever it has asked may be away for a while, and the tasks that it has go on.
+            Err(error) if error.kind() == ErrorKind::Retriable => {
+                tracing::warn!(connector = %name, "the connector cannot plan its tasks now, trying again: {error:#}");
+                self.put(&unit, state_shown(state), None);
+                return self.plan_later(name, launch);
+            }
             Err(error) => {
                 tracing::error!(connector = %name, "the connector failed and stays so until it is changed or restarted: {error:#}");
                 self.units.failed(&unit, launch);
@@ -457,6 +463,14 @@ impl Herd {
                 tokio::time::sleep(PLAN_RETRY).await;
                 drop(happenings.send(UnitEvent::NotWritten { name, launch }));
             }
+        });
+    }
+
+    fn plan_later(&self, name: Arc<str>, launch: i64) {
+        let happenings = self.happenings.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(PLAN_RETRY).await;
+            drop(happenings.send(UnitEvent::NotWritten { name, launch }));
         });
     }
 

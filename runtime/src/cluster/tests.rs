@@ -66,6 +66,10 @@ impl Starter for Fake {
         if self.describe(props).kind == ConnectorType::Unknown {
             return Err(Error::config(format!("no class {}", props["connector.class"])));
         }
+        let plans = self.log.lock().unwrap().iter().filter(|line| *line == "plan").count();
+        if props.get("away.for.plans").is_some_and(|away| plans <= away.parse().unwrap()) {
+            return Err(Error::retriable("the other side is away"));
+        }
         Ok(vec![props.clone(); props["tasks.max"].parse().unwrap()])
     }
 
@@ -308,6 +312,16 @@ async fn a_new_configuration_restarts_all_tasks_and_drops_those_too_many() {
     let mut log = cluster.log();
     log.sort();
     assert_eq!(log, ["plan", "start a-0", "stop a-0", "stop a-1"]);
+}
+
+/// A source cluster, say, that is away when its topics are looked up.
+#[tokio::test]
+async fn a_connector_that_cannot_plan_for_now_is_asked_again() {
+    let cluster = Cluster::start();
+    cluster.create("a", &[("away.for.plans", "1")]).await;
+    cluster.wait_for("a", "RUNNING: ").await;
+    cluster.wait_for("a", "RUNNING: 0 RUNNING, 1 RUNNING").await;
+    assert_eq!(cluster.log(), ["plan", "plan", "start a-0", "start a-1"]);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ pub mod sampled;
 pub mod histogram;
 pub mod page;
 pub mod progress;
+mod copies;
 mod task;
 mod worker;
 

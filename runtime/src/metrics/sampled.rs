@@ -4,6 +4,8 @@
 
 use std::time::{Duration, Instant};
 
+use penstock_api::Spread;
+
 /// `metrics.num.samples` windows of `metrics.sample.window.ms`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Windows {
@@ -58,6 +60,16 @@ impl Sampled {
         sample.sum += value;
         sample.max = sample.max.max(value);
         sample.min = sample.min.min(value);
+    }
+
+    /// Takes several values in at once.
+    pub fn record_all(&mut self, values: Spread, now: Instant) {
+        let sample = self.sample_at(now);
+        sample.last = now;
+        sample.count += values.count;
+        sample.sum += values.sum;
+        sample.max = sample.max.max(values.max);
+        sample.min = sample.min.min(values.min);
     }
 
     /// NaN when there was none.
@@ -193,6 +205,20 @@ mod tests {
         close(sampled.average(at(62)), 2.0);
         assert!(sampled.max(at(200)).is_nan());
         close(sampled.rate(at(200)), 0.0);
+    }
+
+    #[test]
+    fn values_of_a_batch_count_one_by_one() {
+        let now = Instant::now();
+        let (mut one_by_one, mut at_once, mut batch) = (Sampled::new(TWO), Sampled::new(TWO), Spread::NONE);
+        for value in [3.0, 9.0, 6.0] {
+            one_by_one.record(value, now);
+            batch.add(value);
+        }
+        at_once.record_all(batch, now);
+        let figures = |sampled: &Sampled| [sampled.average(now), sampled.min(now), sampled.max(now), sampled.sum(now)];
+        assert_eq!(figures(&one_by_one), figures(&at_once));
+        assert_eq!(batch.last, 6.0);
     }
 
     #[test]

@@ -70,6 +70,14 @@ const SINK: Group = connect("sink-task-metrics", &["connector", "task"]);
 const SOURCE: Group = connect("source-task-metrics", &["connector", "task"]);
 const ERRORS: Group = connect("task-error-metrics", &["connector", "task"]);
 const CONSUMER: Group = Group { domain: "kafka.consumer", bean: "consumer-fetch-manager-metrics", labels: &["client-id"] };
+const PARTITION: Group =
+    Group { domain: "kafka.consumer", bean: "consumer-fetch-manager-metrics", labels: &["client-id", "topic", "partition"] };
+/// By partition of the target. Connector and task stand before MirrorMaker's own labels: two connectors may copy the same.
+const MIRROR: Group = Group {
+    domain: "kafka.connect.mirror",
+    bean: "MirrorSourceConnector",
+    labels: &["connector", "task", "source", "target", "topic", "partition"],
+};
 const STAGE: Group = Group { domain: "penstock", bean: "", labels: &["connector", "task", "stage"] };
 const OURS_TASK: Group = Group { domain: "penstock", bean: "", labels: &["connector", "task"] };
 const OURS_CONNECTOR: Group = Group { domain: "penstock", bean: "", labels: &["connector"] };
@@ -191,6 +199,23 @@ table! {
     CONSUMER {
         RecordsLagMax "records-lag-max" Gauge "Records behind the end of the partition, of the partition where they are most, as far as fetches have told."
     }
+    PARTITION {
+        RecordsLag "records-lag" Gauge "Of a source that copies topics of another cluster: records of the partition there that are not read yet, as far as fetches have told."
+    }
+    MIRROR {
+        MirrorRecordCount "record-count" Counter "Records of the partition that were copied."
+        MirrorRecordRate "record-rate" Gauge "Records copied each second, lately."
+        MirrorRecordAge "record-age-ms" Gauge "How old the last record was when it was read, in milliseconds."
+        MirrorRecordAgeMax "record-age-ms-max" Gauge "The oldest of the last records."
+        MirrorRecordAgeMin "record-age-ms-min" Gauge "The youngest of the last records."
+        MirrorRecordAgeAvg "record-age-ms-avg" Gauge "Average age of the last records."
+        MirrorByteCount "byte-count" Counter "Bytes of values that were read."
+        MirrorByteRate "byte-rate" Gauge "Bytes of values read each second, lately."
+        MirrorLatency "replication-latency-ms" Gauge "How old the last record was when its copy was acknowledged, in milliseconds."
+        MirrorLatencyMax "replication-latency-ms-max" Gauge "The oldest of the last records that were acknowledged."
+        MirrorLatencyMin "replication-latency-ms-min" Gauge "The youngest of the last records that were acknowledged."
+        MirrorLatencyAvg "replication-latency-ms-avg" Gauge "Average age of the last records that were acknowledged."
+    }
     STAGE {
         StageDuration "task_stage_duration_seconds" Histogram "How long a batch took in a stage: fetch or poll (with the wait for records), convert, transform, put, commit."
     }
@@ -238,6 +263,7 @@ mod tests {
         assert_eq!(Metric::ReadTotal.name(), "kafka_connect_sink_task_metrics_sink_record_read_total");
         assert_eq!(Metric::ConnectorCount.name(), "kafka_connect_connect_worker_metrics_connector_count");
         assert_eq!(Metric::RecordsLagMax.name(), "kafka_consumer_consumer_fetch_manager_metrics_records_lag_max");
+        assert_eq!(Metric::MirrorRecordCount.name(), "kafka_connect_mirror_MirrorSourceConnector_record_count");
         assert_eq!(Metric::StageDuration.name(), "penstock_task_stage_duration_seconds");
     }
 

@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use penstock_api::TaskId;
+use penstock_api::{CopiedPartition, CopyMetrics, Spread, TaskId};
 
+use super::copies::Copies;
 use super::histogram::Histogram;
 use super::page::Page;
 use super::progress::{Progress, Stalled};
@@ -125,6 +126,7 @@ pub struct TaskMetrics {
     pub progress: Progress,
     stalled_after: Duration,
     lately: Mutex<Lately>,
+    copies: Copies,
     startups: Arc<Mutex<Startups>>,
 }
 
@@ -200,6 +202,7 @@ impl TaskMetrics {
             progress: Progress::new(born),
             stalled_after,
             lately: Mutex::new(lately),
+            copies: Copies::new(windows),
             startups,
         }
     }
@@ -316,6 +319,7 @@ impl TaskMetrics {
         self.write_task(page, labels);
         if self.is_source() {
             self.write_source(page, labels);
+            self.copies.write(page, labels);
         } else {
             self.write_sink(page, labels);
         }
@@ -493,6 +497,24 @@ impl StateTimes {
         let current = if self.state == of { now.saturating_duration_since(self.since) } else { Duration::ZERO };
         let all = now.saturating_duration_since(self.born).as_secs_f64();
         if all == 0.0 { 0.0 } else { (so_far + current).as_secs_f64() / all }
+    }
+}
+
+impl CopyMetrics for TaskMetrics {
+    fn begin(&self, source: &str, target: &str, client_id: &str, partitions: Vec<CopiedPartition>) {
+        self.copies.begin(source, target, client_id, partitions);
+    }
+
+    fn read(&self, partition: usize, bytes: u64, ages_ms: Spread) {
+        self.copies.read(partition, bytes, ages_ms);
+    }
+
+    fn copied(&self, partition: usize, latencies_ms: Spread) {
+        self.copies.copied(partition, latencies_ms);
+    }
+
+    fn behind(&self, partition: usize, records: i64) {
+        self.copies.behind(partition, records);
     }
 }
 

@@ -121,7 +121,7 @@ impl SourceLoop {
         let dead_letters = DeadLetterSender::start(config, &spec.id, spec.metrics.clone()).await?;
         let producer = producer(&spec, once.as_ref()).await?;
         let boundary = config.source.as_ref().and_then(|source| source.boundary).unwrap_or(Boundary::Poll);
-        let context = SourceContext::new(spec.id.clone(), Arc::new(offsets.clone()));
+        let context = SourceContext::new(spec.id.clone(), Arc::new(offsets.clone())).counting(spec.metrics.clone());
         let mut task = make().task();
         task.start(&spec.props, context.clone()).await.map_err(|e| e.context(format!("start task {}", spec.id)))?;
         let errors = &config.errors;

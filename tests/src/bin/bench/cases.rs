@@ -25,11 +25,20 @@ pub(crate) enum Case {
     JsonRetailComponent,
     /// Avro with a Schema Registry.
     Avro,
+    /// Copied to another topic, as from another cluster.
+    Mirror,
 }
 
 impl Case {
-    pub(crate) const ALL: [Case; 6] =
-        [Case::Bytes, Case::Json, Case::Json3Smt, Case::JsonIdentityComponent, Case::JsonRetailComponent, Case::Avro];
+    pub(crate) const ALL: [Case; 7] = [
+        Case::Bytes,
+        Case::Json,
+        Case::Json3Smt,
+        Case::JsonIdentityComponent,
+        Case::JsonRetailComponent,
+        Case::Avro,
+        Case::Mirror,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -39,6 +48,7 @@ impl Case {
             Case::JsonIdentityComponent => "json_identity_component",
             Case::JsonRetailComponent => "json_retail_component",
             Case::Avro => "avro",
+            Case::Mirror => "mirror",
         }
     }
 

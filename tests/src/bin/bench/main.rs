@@ -7,6 +7,7 @@
 //! - **CPU** is what `/proc/PID/stat` says the worker used (user and system, all threads) from just before the connector is created to
 //!   the last commit, divided by the records. The worker's start is not counted; the connector's is, in both (Java makes no tasks for
 //!   a connector that is created paused, and a pause later would come too late). Broker and bench are other processes.
+//!   For the case `mirror`, which copies a topic, until the copy is complete (`mirror.rs`).
 //! - **records/s** is taken between the first and the last commit seen; both systems commit every 200 ms.
 //! - **peak memory** is `VmHWM` of the worker's process, its start included.
 //!
@@ -17,6 +18,7 @@ mod cases;
 mod components;
 mod drain;
 mod fleet;
+mod mirror;
 mod neighbours;
 mod orders;
 mod report;

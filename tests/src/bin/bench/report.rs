@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use crate::cases::Case;
+use crate::mirror;
 use crate::systems::System;
 
 /// One line of `latest.json`.
@@ -96,6 +97,9 @@ impl Report {
                 run.case, run.system, run.run, run.records, run.cpu_us_per_record, run.records_per_s, run.rss_peak_mb
             );
         }
+        if self.runs.iter().any(|run| run.case == Case::Mirror.name()) {
+            mirror::print_tuning();
+        }
         self.print_starts();
         self.print_bars();
         println!("\n{} holds it all.", self.output.display());
@@ -146,6 +150,7 @@ impl Report {
         bar("bytes, times librdkafka alone", "<= 1.35", ratio(ours(Case::Bytes), cpu(Case::Bytes, System::Librdkafka)));
         bar("JSON, times cheaper than Java", ">= 3", ratio(java(Case::Json), ours(Case::Json)));
         bar("JSON + 3 SMTs, times cheaper than Java", ">= 2.5", ratio(java(Case::Json3Smt), ours(Case::Json3Smt)));
+        bar("mirror, times cheaper than Java", ">= 3", ratio(java(Case::Mirror), ours(Case::Mirror)));
         bar("identity component, ns a record in its stage", "<= 50", identity);
         bar("idle memory, MB", "<= 40", self.idle(ours_is, false));
         bar("memory under load, MB", "<= 150", peak);

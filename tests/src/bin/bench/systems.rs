@@ -12,14 +12,15 @@ use penstock_tests::{JavaConnect, Kafka, Registry, Worker, ground, unique};
 use crate::Choice;
 use crate::cases::{Case, Components, avro_converter};
 use crate::drain::Taken;
+use crate::mirror::Copy;
 use crate::orders::{PARTITIONS, Topics};
 use crate::report::{Measured, Run};
 use crate::rival::Rival;
 
 pub(crate) const COMMIT_INTERVAL_MS: u32 = 200;
-const SAMPLE_INTERVAL: Duration = Duration::from_millis(25);
+pub(crate) const SAMPLE_INTERVAL: Duration = Duration::from_millis(25);
 /// A drain that commits nothing for so long is given up.
-const STALL_LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const STALL_LIMIT: Duration = Duration::from_secs(60);
 /// After the start, until memory is called idle.
 const IDLE: Duration = Duration::from_secs(3);
 
@@ -118,16 +119,23 @@ impl Bench<'_> {
         let (topic, records) = (self.topics.topic(case), self.topics.records(case));
         let name = unique(&format!("bench-{case}"));
         let connect = rival.connect();
-        let config = self.connector(case, system)?;
+        let copy = (case == Case::Mirror).then(|| Copy::of(topic));
+        let config = copy.as_ref().map_or_else(|| self.connector(case, system), |copy| Ok(copy.config(self.kafka)))?;
         let before = rival.usage()?;
         connect.create(&name, &config).await?;
-        let records_per_s = until_drained(self.kafka, &name, topic, records, connect).await?;
+        let records_per_s = match &copy {
+            Some(copy) => copy.until_complete(self.kafka, &name, records, connect).await?,
+            None => until_drained(self.kafka, &name, topic, records, connect).await?,
+        };
         let after = rival.usage()?;
         let transform_ns_per_record = match system {
             System::Penstock => Some(transform_seconds(connect, &name).await? * 1e9 / records as f64),
             _ => None,
         };
         connect.delete(&format!("/connectors/{name}")).await?.ok()?;
+        if let Some(copy) = copy {
+            copy.verify_and_remove(self.kafka).await?;
+        }
         let cpu_us_per_record = (after.cpu - before.cpu).as_secs_f64() * 1e6 / records as f64;
         let rss_peak_mb = after.rss_peak_mb();
         let (case, system) = (case.name(), system.name());

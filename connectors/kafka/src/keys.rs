@@ -1,0 +1,186 @@
+//! The keys that MirrorMaker's connectors share, and what can be said of all of them.
+
+use penstock_api::config::{Check, Parsed, split_list};
+use penstock_api::{ConfigKey, ConfigType, Error, Importance, Props, Result};
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+use crate::policy::{self, Filter, Policy};
+
+pub(crate) const ENABLED: &str = "enabled";
+pub(crate) const SOURCE_ALIAS: &str = "source.cluster.alias";
+pub(crate) const TARGET_ALIAS: &str = "target.cluster.alias";
+pub(crate) const SOURCE_BOOTSTRAP: &str = "source.cluster.bootstrap.servers";
+pub(crate) const ADMIN_TIMEOUT: &str = "admin.timeout.ms";
+pub(crate) const POLICY: &str = "replication.policy.class";
+pub(crate) const SEPARATOR: &str = "replication.policy.separator";
+const INTERNAL_SEPARATOR: &str = "replication.policy.internal.topic.separator.enabled";
+pub(crate) const TOPICS: &str = "topics";
+pub(crate) const TOPICS_EXCLUDE: &str = "topics.exclude";
+pub(crate) const TOPICS_DEFAULT: &str = ".*";
+pub(crate) const TOPICS_EXCLUDE_DEFAULT: &str = "mm2.*\\.internal,.*\\.replica,__.*";
+pub(crate) const SYNCS_LOCATION: &str = "offset-syncs.topic.location";
+pub(crate) const EMIT_SYNCS: &str = "emit.offset-syncs.enabled";
+const MIRROR: &str = "org.apache.kafka.connect.mirror";
+
+/// What all of them ask which clusters they are between.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    pub(crate) enabled: bool,
+    pub(crate) source_alias: String,
+    pub(crate) target_alias: String,
+    pub(crate) policy: Policy,
+}
+
+impl Shared {
+    pub(crate) fn of(parsed: &Parsed) -> Result<Self> {
+        let (class, separator) = (parsed.string(POLICY), parsed.string(SEPARATOR));
+        let source_alias = parsed.string(SOURCE_ALIAS).to_owned();
+        let policy = Policy::of_class(class, separator, &source_alias).ok_or_else(|| Error::config(NO_POLICY))?;
+        Ok(Self {
+            enabled: parsed.boolean(ENABLED),
+            policy: if parsed.boolean(INTERNAL_SEPARATOR) { policy } else { policy.with_dots_in_internal_topics() },
+            source_alias,
+            target_alias: parsed.string(TARGET_ALIAS).to_owned(),
+        })
+    }
+}
+
+/// The keys of all of them.
+pub(crate) fn shared() -> Vec<ConfigKey> {
+    use ConfigType::{Boolean, Class, List, Long, String};
+    let alias = "What the source cluster is called: in names of topics and in offsets.";
+    vec![
+        low(ENABLED, Boolean, "true", "Without it the connector has no tasks."),
+        ConfigKey::required(SOURCE_ALIAS, String, alias),
+        high(TARGET_ALIAS, String, "target", "What the target cluster is called: topics that came from it are not copied back."),
+        low(ADMIN_TIMEOUT, Long, "60000", "How long a request about topics, groups and the like may take, in milliseconds."),
+        low(
+            POLICY,
+            Class,
+            &format!("{MIRROR}.DefaultReplicationPolicy"),
+            "How topics are called at the target: DefaultReplicationPolicy puts the source's alias before them, \
+             IdentityReplicationPolicy leaves their names.",
+        )
+        .check(Check::Custom(|class| Policy::of_class(class, ".", "").map(drop).ok_or_else(|| NO_POLICY.into()))),
+        low(SEPARATOR, String, ".", "What stands between alias and topic."),
+        low(
+            INTERNAL_SEPARATOR,
+            Boolean,
+            "true",
+            "Whether it stands in the names of MirrorMaker's own topics, too; else dots do.",
+        ),
+        low(FORWARDING_ADMIN, Class, "org.apache.kafka.clients.admin.ForwardingAdmin", NO_CLASSES),
+        low("metric.reporters", List, "org.apache.kafka.common.metrics.JmxReporter", "Has no effect: metrics are at /metrics."),
+    ]
+}
+
+/// A key that most leave alone.
+pub(crate) fn low(name: &str, kind: ConfigType, default: &str, doc: &str) -> ConfigKey {
+    ConfigKey::optional(name, kind, default, doc).importance(Importance::Low)
+}
+
+/// A key that most set.
+pub(crate) fn high(name: &str, kind: ConfigType, default: &str, doc: &str) -> ConfigKey {
+    ConfigKey::optional(name, kind, default, doc).importance(Importance::High)
+}
+
+/// Names and patterns.
+pub(crate) fn patterns(name: &str, default: &str, doc: &str) -> ConfigKey {
+    high(name, ConfigType::List, default, doc).check(Check::Custom(readable))
+}
+
+/// Of those who read the source cluster.
+pub(crate) fn source_bootstrap() -> ConfigKey {
+    let doc = "The source cluster's brokers. Other settings of its clients stand behind source.cluster. too, or for one kind of \
+               client behind source.consumer., source.producer. and source.admin.";
+    ConfigKey::required(SOURCE_BOOTSTRAP, ConfigType::String, doc).check(Check::NonEmpty)
+}
+
+pub(crate) fn syncs_location() -> ConfigKey {
+    let doc = "Which of the two clusters keeps the offset syncs.";
+    low(SYNCS_LOCATION, ConfigType::String, "source", doc).check(Check::OneOf(vec!["source".into(), "target".into()]))
+}
+
+pub(crate) fn metric_names() -> ConfigKey {
+    let doc = "Has no effect: metrics have the names of `legacy`.";
+    low("metric.names.formats", ConfigType::List, "legacy", doc).check(Check::Custom(|list| {
+        let known = |name: &String| matches!(name.as_str(), "legacy" | "new");
+        split_list(list).iter().all(known).then_some(()).ok_or_else(|| "names must be of: legacy, new".into())
+    }))
+}
+
+pub(crate) fn topic_filter_class() -> ConfigKey {
+    low(TOPIC_FILTER, ConfigType::Class, &format!("{MIRROR}.DefaultTopicFilter"), NO_CLASSES)
+}
+
+/// A key of Java classes.
+pub(crate) fn filter_class(name: &str, simple_name: &str) -> ConfigKey {
+    low(name, ConfigType::Class, &format!("{MIRROR}.{simple_name}"), NO_CLASSES)
+}
+
+/// The filter of a list and what it excludes.
+pub(crate) fn filter(include: &str, exclude: &str) -> Result<Filter> {
+    let unreadable = |(pattern, why): (String, String)| Error::config(format!("{pattern} is no regular expression: {why}"));
+    Filter::new(include, exclude).map_err(unreadable)
+}
+
+const NO_POLICY: &str = "Only DefaultReplicationPolicy and IdentityReplicationPolicy are known: Java classes cannot be loaded";
+const NO_CLASSES: &str = "Java classes cannot be loaded: nothing but the default is taken.";
+const FORWARDING_ADMIN: &str = "forwarding.admin.class";
+const TOPIC_FILTER: &str = "topic.filter.class";
+pub(crate) const GROUP_FILTER: &str = "group.filter.class";
+pub(crate) const PROPERTY_FILTER: &str = "config.property.filter.class";
+
+fn readable(list: &str) -> std::result::Result<(), String> {
+    policy::patterns(list).map(drop).map_err(|(pattern, why)| format!("{pattern} is no regular expression: {why}"))
+}
+
+/// Keys of MirrorMaker that would do something there and cannot here, with what to do instead.
+const REFUSED: [(&str, &str); 4] = [
+    (TOPIC_FILTER, "Java classes cannot be loaded: use topics and topics.exclude"),
+    (GROUP_FILTER, "Java classes cannot be loaded: use groups and groups.exclude"),
+    (PROPERTY_FILTER, "Java classes cannot be loaded: use config.properties.exclude"),
+    (FORWARDING_ADMIN, "Java classes cannot be loaded: create the topics by hand, or leave it to this connector"),
+];
+
+/// Keys that are known and do nothing here, and why.
+const WITHOUT_EFFECT: [(&str, &str); 4] = [
+    ("metric.reporters", "Java classes cannot be loaded; metrics are at /metrics"),
+    ("metric.names.formats", "metrics have one set of names"),
+    ("sync.topic.acls.enabled", "rights are not copied: grant them at the target"),
+    ("sync.topic.acls.interval.seconds", "rights are not copied: grant them at the target"),
+];
+
+/// What single keys do not show.
+pub(crate) fn problems(config: &Props) -> Vec<(String, String)> {
+    let is_kafkas = |class: &String| class.trim().starts_with("org.apache.kafka.");
+    let refused = REFUSED.iter().filter(|(key, _)| config.get(*key).is_some_and(|class| !is_kafkas(class)));
+    refused.map(|(key, why)| ((*key).to_owned(), (*why).to_owned())).collect()
+}
+
+/// Says once of each key that does nothing here why that is so.
+pub(crate) fn tell_without_effect(config: &Props) {
+    static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let connector = config.get("name").map_or("", String::as_str);
+    for (key, why) in WITHOUT_EFFECT.iter().filter(|(key, _)| config.contains_key(*key)) {
+        // What is switched off is not missed.
+        let is_off = config.get(*key).is_some_and(|value| value.trim() == "false");
+        if !is_off && TOLD.lock().unwrap_or_else(PoisonError::into_inner).insert(format!("{connector} {key}")) {
+            tracing::info!(connector, key, "known and without effect here: {why}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_java_can_load_is_refused() {
+        let found = |class: &str| problems(&[(TOPIC_FILTER.to_owned(), class.to_owned())].into());
+        assert_eq!(found("com.example.Mine")[0].0, TOPIC_FILTER);
+        assert!(found("org.apache.kafka.connect.mirror.DefaultTopicFilter").is_empty());
+        assert!(readable("a(").unwrap_err().starts_with("a( is no regular expression"));
+    }
+}
