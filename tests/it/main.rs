@@ -16,6 +16,7 @@ mod sink;
 mod source;
 mod kafka;
 mod openapi;
+mod plugin_author;
 mod plugins;
 mod records;
 mod rest;

@@ -80,11 +80,14 @@ fn what_the_readme_maps_is_there() {
 fn may_use(user: &str, used: &str) -> bool {
     match user {
         "plugins/api" => false,
-        "plugins/guest" | "plugins/host" | "plugins/kafka" | "plugins/transforms" => used == "penstock-api",
+        "plugins/guest" => matches!(used, "penstock-api" | "penstock-plugin-testing"),
+        "plugins/testing" | "plugins/host" | "plugins/kafka" | "plugins/transforms" => used == "penstock-api",
         "runtime" => !matches!(used, "penstock-tests" | "penstock-retail" | "penstock-plugin"),
         _ if user.starts_with("connectors/") => matches!(used, "penstock-api" | "penstock-kafka-clients"),
         // Guests of the tests and of the example are plugin authors.
-        _ if user.starts_with("tests/guests") || user.starts_with("examples/retail/transform") => used == "penstock-plugin",
+        _ if ["tests/guests", "examples/retail/transform", "examples/http-"].iter().any(|plugin| user.starts_with(plugin)) => {
+            used == "penstock-plugin"
+        }
         _ if user.starts_with("examples/") => true,
         "tests" => used != "penstock-retail",
         _ => false,

@@ -1,5 +1,7 @@
 //! What a component holds: classes, each with its keys and how it is made.
 
+use std::sync::Arc;
+
 use penstock_api::transform::TransformContext;
 use penstock_api::{ConfigDef, Constructor, Error, Parsed, Plugin, Predicate, Props, Result, Transform};
 
@@ -50,12 +52,18 @@ pub trait ColumnPredicate {
 /// A class of transforms.
 pub struct TransformClass {
     pub(crate) about: About,
+    /// How a worker would make it if it were built in; `None` for the form of columns.
+    #[cfg_attr(target_family = "wasm", expect(dead_code, reason = "only native cases make it so"))]
+    pub(crate) native: Option<Constructor>,
     pub(crate) make: Box<dyn Fn(&Props) -> Result<RunningTransform>>,
 }
 
 /// A class of predicates.
 pub struct PredicateClass {
     pub(crate) about: About,
+    /// How a worker would make it if it were built in; `None` for the form of columns.
+    #[cfg_attr(target_family = "wasm", expect(dead_code, reason = "only native cases make it so"))]
+    pub(crate) native: Option<Constructor>,
     pub(crate) make: Box<dyn Fn(&Props) -> Result<RunningPredicate>>,
 }
 
@@ -88,7 +96,7 @@ impl TransformClass {
     ) -> Self {
         let checked_by = config.clone();
         let make = move |props: &Props| Ok(RunningTransform::Columns(Box::new(make(&checked_by.parse(props)?)?)));
-        Self { about: About::new(name, version, config), make: Box::new(make) }
+        Self { about: About::new(name, version, config), native: None, make: Box::new(make) }
     }
 
     /// A class in the form of records. `make` gets the checked values of all keys.
@@ -96,11 +104,11 @@ impl TransformClass {
         name: &str,
         version: &str,
         config: ConfigDef,
-        make: impl Fn(&Parsed) -> Result<T> + 'static,
+        make: impl Fn(&Parsed) -> Result<T> + Send + Sync + 'static,
     ) -> Self {
         let checked_by = config.clone();
-        let make = move |props: &Props| Ok(RunningTransform::Records(Box::new(make(&checked_by.parse(props)?)?)));
-        Self { about: About::new(name, version, config), make: Box::new(make) }
+        let construct = move |props: &Props| Ok(Box::new(make(&checked_by.parse(props)?)?) as Box<dyn Transform>);
+        Self::constructed(About::new(name, version, config), Arc::new(construct))
     }
 
     /// The same, answering to another full name, too.
@@ -122,8 +130,12 @@ impl TransformClass {
     #[must_use]
     pub fn native(plugin: &Plugin) -> Option<Self> {
         let Constructor::Transformation(construct) = plugin.construct.clone() else { return None };
-        let make = move |props: &Props| Ok(RunningTransform::Records(construct(props)?));
-        Some(Self { about: About::of(plugin), make: Box::new(make) })
+        Some(Self::constructed(About::of(plugin), construct))
+    }
+
+    fn constructed(about: About, construct: Arc<dyn Fn(&Props) -> Result<Box<dyn Transform>> + Send + Sync>) -> Self {
+        let native = Some(Constructor::Transformation(construct.clone()));
+        Self { about, native, make: Box::new(move |props| Ok(RunningTransform::Records(construct(props)?))) }
     }
 }
 
@@ -137,7 +149,7 @@ impl PredicateClass {
     ) -> Self {
         let checked_by = config.clone();
         let make = move |props: &Props| Ok(RunningPredicate::Columns(Box::new(make(&checked_by.parse(props)?)?)));
-        Self { about: About::new(name, version, config), make: Box::new(make) }
+        Self { about: About::new(name, version, config), native: None, make: Box::new(make) }
     }
 
     /// A class in the form of records. `make` gets the checked values of all keys.
@@ -145,11 +157,11 @@ impl PredicateClass {
         name: &str,
         version: &str,
         config: ConfigDef,
-        make: impl Fn(&Parsed) -> Result<T> + 'static,
+        make: impl Fn(&Parsed) -> Result<T> + Send + Sync + 'static,
     ) -> Self {
         let checked_by = config.clone();
-        let make = move |props: &Props| Ok(RunningPredicate::Records(Box::new(make(&checked_by.parse(props)?)?)));
-        Self { about: About::new(name, version, config), make: Box::new(make) }
+        let construct = move |props: &Props| Ok(Box::new(make(&checked_by.parse(props)?)?) as Box<dyn Predicate>);
+        Self::constructed(About::new(name, version, config), Arc::new(construct))
     }
 
     /// The same, answering to another full name, too.
@@ -171,8 +183,12 @@ impl PredicateClass {
     #[must_use]
     pub fn native(plugin: &Plugin) -> Option<Self> {
         let Constructor::Predicate(construct) = plugin.construct.clone() else { return None };
-        let make = move |props: &Props| Ok(RunningPredicate::Records(construct(props)?));
-        Some(Self { about: About::of(plugin), make: Box::new(make) })
+        Some(Self::constructed(About::of(plugin), construct))
+    }
+
+    fn constructed(about: About, construct: Arc<dyn Fn(&Props) -> Result<Box<dyn Predicate>> + Send + Sync>) -> Self {
+        let native = Some(Constructor::Predicate(construct.clone()));
+        Self { about, native, make: Box::new(move |props| Ok(RunningPredicate::Records(construct(props)?))) }
     }
 }
 
@@ -194,6 +210,17 @@ impl About {
 
     pub(crate) fn want(&mut self, grant: Grant, entry: &str, doc: &str) {
         self.wants.push(plugin::WantedGrant { grant, entry: entry.to_owned(), doc: doc.to_owned() });
+    }
+
+    /// The class as cases use it.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn class(self, native: Option<Constructor>) -> penstock_plugin_testing::Class {
+        use penstock_plugin_testing::Class;
+        let Self { name, aliases, version, config, wants: _ } = self;
+        match native {
+            Some(construct) => Class::Records(Plugin { class: name, aliases, version, config: Arc::new(config), construct }),
+            None => Class::Columns(name),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use penstock_api::{ConfigDef, Connector, Parsed, Props, Result, TaskId};
+use penstock_api::{ConfigDef, Connector, Constructor, Parsed, Props, Result, TaskId};
 
 use crate::class::{About, unknown};
 use crate::export::{Answer, Properties, class_of};
@@ -18,6 +18,9 @@ type Plan = Box<dyn Fn(&Props, u32) -> Result<Vec<Props>>>;
 /// A class whose tasks are `T`s.
 pub(crate) struct ConnectorClass<T: ?Sized> {
     pub about: About,
+    /// How a worker would make its connector if it were built in; `None` for the form of columns.
+    #[cfg_attr(target_family = "wasm", expect(dead_code, reason = "only native cases make it so"))]
+    pub native: Option<Constructor>,
     pub make: Make<T>,
     pub validate: Validate,
     pub plan: Plan,
@@ -35,6 +38,7 @@ impl<T: ?Sized> ConnectorClass<T> {
         let checked_by = config.clone();
         Self {
             about: About::new(name, version, config),
+            native: None,
             make: Box::new(move |props| make(&checked_by.parse(props)?)),
             validate: Box::new(|_| Vec::new()),
             plan: Box::new(plan),
@@ -46,13 +50,14 @@ impl<T: ?Sized> ConnectorClass<T> {
         name: &str,
         version: &str,
         config: ConfigDef,
-        connector: impl Fn() -> C + 'static,
+        connector: Arc<impl Fn() -> C + 'static>,
+        native: Constructor,
         make: impl Fn(&C, &Props) -> Box<T> + 'static,
     ) -> Self {
-        let connector = Arc::new(connector);
         let (for_validate, for_plan) = (connector.clone(), connector.clone());
         Self {
             about: About::new(name, version, config),
+            native: Some(native),
             make: Box::new(move |props| Ok(make(&connector(), props))),
             validate: Box::new(move |props| {
                 let connector = for_validate();

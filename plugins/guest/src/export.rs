@@ -26,6 +26,7 @@ macro_rules! export_transforms {
             }
         }
 
+        #[cfg(target_family = "wasm")]
         $crate::wit::transform::export_transform!(PenstockComponent with_types_in $crate::wit::transform);
     };
 }
@@ -44,6 +45,7 @@ macro_rules! export_predicates {
             }
         }
 
+        #[cfg(target_family = "wasm")]
         $crate::wit::predicate::export_predicate!(PenstockComponent with_types_in $crate::wit::predicate);
     };
 }
@@ -93,6 +95,7 @@ macro_rules! export_sinks {
             }
         };
 
+        #[cfg(target_family = "wasm")]
         $crate::wit::sink::export_sink!(PenstockComponent with_types_in $crate::wit::sink);
     };
 }
@@ -126,6 +129,7 @@ macro_rules! export_sources {
             }
         };
 
+        #[cfg(target_family = "wasm")]
         $crate::wit::source::export_source!(PenstockComponent with_types_in $crate::wit::source);
     };
 }
@@ -155,6 +159,7 @@ macro_rules! __export_connector {
             }
         };
 
+        #[cfg(target_family = "wasm")]
         $crate::wit::connector::export_connector!(PenstockComponent with_types_in $crate::wit::connector);
     };
 }
@@ -163,7 +168,9 @@ macro_rules! __export_connector {
 #[macro_export]
 macro_rules! __export_plugin {
     ($classes:expr, $kind:ident) => {
+        // Natively nothing is exported: names like these are none to a native linker.
         #[doc(hidden)]
+        #[cfg_attr(not(target_family = "wasm"), allow(dead_code))]
         struct PenstockComponent;
 
         impl $crate::wit::plugin::exports::penstock::connect::plugin::Guest for PenstockComponent {
@@ -184,6 +191,7 @@ macro_rules! __export_plugin {
             }
         }
 
+        #[cfg(target_family = "wasm")]
         $crate::wit::plugin::export_plugin!(PenstockComponent with_types_in $crate::wit::plugin);
     };
 }

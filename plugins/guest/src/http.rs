@@ -15,6 +15,11 @@
 //! A call waits until the response has been read, and the worker does not count that as the plugin's time. Connections are kept and used
 //! again. Redirects are not followed: they come back as responses, and a new request to where they lead needs its own grant. **A request to
 //! a host that was not granted fails the task,** whatever the plugin makes of the [`Refused`](Kind::Refused) it gets.
+//!
+//! A native test sends requests by itself, over `http` alone and to any host.
+
+#[cfg(not(target_family = "wasm"))]
+mod native;
 
 use std::fmt;
 use std::time::Duration;
@@ -108,15 +113,17 @@ impl Request {
     /// When there is no response; one with a bad status is none.
     pub fn send(&self) -> Result<Response, Error> {
         let target = Target::of(&self.url).map_err(|why| self.error(Kind::Request, why))?;
-        if cfg!(not(target_family = "wasm")) {
-            return Err(self.error(Kind::Connection, "only a component has a worker that sends requests"));
-        }
-        self.exchange(&target).map_err(|failure| match failure {
+        #[cfg(not(target_family = "wasm"))]
+        let answer = native::exchange(self, &target);
+        #[cfg(target_family = "wasm")]
+        let answer = self.exchange(&target);
+        answer.map_err(|failure| match failure {
             Failure::Code(code) => self.error(kind(&code), &told(&code)),
             Failure::Other(kind, why) => self.error(kind, &why),
         })
     }
 
+    #[cfg_attr(not(target_family = "wasm"), expect(dead_code, reason = "native tests have no worker that sends requests"))]
     fn exchange(&self, target: &Target<'_>) -> Result<Response, Failure> {
         let wrong = |what: &str| Failure::Other(Kind::Request, what.to_owned());
         let mut headers: Vec<(String, Vec<u8>)> = self.headers.clone();

@@ -52,7 +52,8 @@
 //!
 //! A component is of one kind - transforms, predicates, sinks or sources - and holds any number of classes. What the functions promise stands
 //! in the WIT files, which are the manual. The crate must be a `cdylib`, and chooses `opt-level`, `lto`, `strip` and
-//! `panic = "abort"` in its own profile: see `examples/retail/transform`.
+//! `panic = "abort"` in its own profile: see `examples/retail/transform`. `penstock plugin new` writes such a crate, and [`testing`] runs its
+//! cases natively and inside wasmtime.
 
 mod class;
 mod columns;
@@ -67,6 +68,8 @@ mod records;
 pub mod sink;
 #[doc(hidden)]
 pub mod source;
+#[cfg(not(target_family = "wasm"))]
+pub mod testing;
 pub mod wit;
 
 pub use class::{ColumnPredicate, ColumnTransform, Grant, PredicateClass, TransformClass};

@@ -2,9 +2,14 @@
 
 pub use crate::wit::log::Level;
 
-/// Writes a line with fields.
+/// Writes a line with fields. In a native test it goes to standard error.
 pub fn log(level: Level, message: &str, fields: &[(String, String)]) {
-    crate::wit::log::log(level, message, fields);
+    if cfg!(target_family = "wasm") {
+        crate::wit::log::log(level, message, fields);
+    } else {
+        let fields: String = fields.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+        eprintln!("{level:?} {message}{fields}");
+    }
 }
 
 /// Something unexpected happened, and the plugin went on.

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use penstock_api::{
-    ConfigDef, Error, Offsets, Origin, Props, RawRecord, Result, SinkConnector, SinkContext, SinkRecord, SinkTask, TaskId,
-    TimestampType, TopicPartition,
+    ConfigDef, Constructor, Error, Offsets, Origin, Props, RawRecord, Result, SinkConnector, SinkContext, SinkRecord, SinkTask,
+    TaskId, TimestampType, TopicPartition,
 };
 
 use crate::class::Grant;
@@ -69,7 +69,7 @@ pub trait ColumnSink {
 }
 
 /// A class of sinks.
-pub struct SinkClass(ConnectorClass<dyn ColumnSink>);
+pub struct SinkClass(pub(crate) ConnectorClass<dyn ColumnSink>);
 
 impl SinkClass {
     /// A class in the form of columns. `make` makes a task from the checked values of all keys; every task gets all of the configuration.
@@ -90,12 +90,15 @@ impl SinkClass {
         name: &str,
         version: &str,
         config: ConfigDef,
-        make: impl Fn() -> C + 'static,
+        make: impl Fn() -> C + Send + Sync + 'static,
     ) -> Self {
+        let make = Arc::new(make);
+        let native = make.clone();
+        let native = Constructor::Sink(Arc::new(move || Box::new(native())));
         let task = |connector: &C, props: &Props| {
             Box::new(Records { task: connector.task(), props: props.clone(), context: None }) as Box<dyn ColumnSink>
         };
-        Self(ConnectorClass::of_connector(name, version, config, make, task))
+        Self(ConnectorClass::of_connector(name, version, config, make, native, task))
     }
 
     /// The same, answering to another full name, too.

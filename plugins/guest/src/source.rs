@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use penstock_api::{
-    ConfigDef, Delivered, Error, ErrorKind, Format, Headers, Next, Payload, Props, Result, SourceConnector, SourceContext,
-    SourceMap, SourceOffset, SourcePosition, SourceRecord, SourceTask, StoredOffsets, TaskId, Value, async_trait,
+    ConfigDef, Constructor, Delivered, Error, ErrorKind, Format, Headers, Next, Payload, Props, Result, SourceConnector,
+    SourceContext, SourceMap, SourceOffset, SourcePosition, SourceRecord, SourceTask, StoredOffsets, TaskId, Value, async_trait,
 };
 
 use crate::class::Grant;
@@ -284,7 +284,7 @@ impl NameBuilder {
 }
 
 /// A class of sources.
-pub struct SourceClass(ConnectorClass<dyn ColumnSource>);
+pub struct SourceClass(pub(crate) ConnectorClass<dyn ColumnSource>);
 
 impl SourceClass {
     /// A class in the form of columns, of one task. `make` makes it from the checked values of all keys; see [`plan`](Self::plan).
@@ -310,12 +310,15 @@ impl SourceClass {
         name: &str,
         version: &str,
         config: ConfigDef,
-        make: impl Fn() -> C + 'static,
+        make: impl Fn() -> C + Send + Sync + 'static,
     ) -> Self {
+        let make = Arc::new(make);
+        let native = make.clone();
+        let native = Constructor::Source(Arc::new(move || Box::new(native())));
         let task = |connector: &C, props: &Props| {
             Box::new(Records { task: connector.task(), props: props.clone(), context: None }) as Box<dyn ColumnSource>
         };
-        Self(ConnectorClass::of_connector(name, version, config, make, task))
+        Self(ConnectorClass::of_connector(name, version, config, make, native, task))
     }
 
     /// The same, answering to another full name, too.

@@ -14,6 +14,7 @@ mod engine;
 pub mod fuzzing;
 mod grants;
 mod guest_log;
+mod inspect;
 mod instance;
 mod load;
 mod manifest;
@@ -35,6 +36,7 @@ use penstock_api::Plugin;
 use engine::Engine;
 pub use engine::HostConfig;
 pub use grants::Ceiling;
+pub use inspect::{Inspection, WantedGrant};
 pub use network::{NetworkConfig, Resolve};
 
 /// A file of `plugin.path` that gave no plugin, or a folder that cannot be read. The worker goes on without it.
@@ -105,22 +107,36 @@ pub fn explain_missing(problems: &[ScanProblem]) -> Option<String> {
     Some(format!("it may be in a file of plugin.path that could not be used: {listed}{more}"))
 }
 
-/// Guests run on a thread of their own, so that this works inside and outside of any runtime.
+/// Looks at one component as its author wants to see it.
+///
+/// # Errors
+/// Why a worker would not take it and what to do, for people.
+pub fn inspect(file: &Path, config: HostConfig) -> Result<Inspection, String> {
+    let engine = Engine::new(config).map_err(|error| format!("no WebAssembly engine can be started here: {error:#}"))?;
+    beside_any_runtime(|runtime| runtime.block_on(inspect::inspect(&engine, file)))
+}
+
 fn load_all(engine: &Arc<Engine>, files: Vec<PathBuf>, found: &mut Vec<(Plugin, PathBuf)>, problems: &mut Vec<ScanProblem>) {
     let load = async |file: &Path| load::plugins(engine, file).await;
-    std::thread::scope(|scope| {
-        let loading = scope.spawn(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-            let runtime = runtime.expect("a runtime without I/O can be made");
-            for file in files {
-                match runtime.block_on(load(&file)) {
-                    Ok(plugins) => found.extend(plugins.into_iter().map(|plugin| (plugin, file.clone()))),
-                    Err(message) => problems.push(ScanProblem { path: file, message }),
-                }
+    beside_any_runtime(|runtime| {
+        for file in files {
+            match runtime.block_on(load(&file)) {
+                Ok(plugins) => found.extend(plugins.into_iter().map(|plugin| (plugin, file.clone()))),
+                Err(message) => problems.push(ScanProblem { path: file, message }),
             }
-        });
-        loading.join().expect("loading a component does not panic");
+        }
     });
+}
+
+/// Guests run on a thread of their own, so that loading works inside and outside of any runtime.
+fn beside_any_runtime<T: Send>(work: impl FnOnce(&tokio::runtime::Runtime) -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let working = scope.spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+            work(&runtime.expect("a runtime without I/O can be made"))
+        });
+        working.join().expect("loading a component does not panic")
+    })
 }
 
 /// All components, in a steady order.

@@ -26,10 +26,16 @@ const FILE_BYTES_MAX: u64 = 256 << 20;
 /// # Errors
 /// Why it cannot be used and what to do, for people.
 pub(crate) async fn plugins(engine: &Arc<Engine>, file: &Path) -> Result<Vec<Plugin>, String> {
-    let bytes = read(file)?;
-    check_is_component(&bytes)?;
-    let component = engine.compile(&bytes).map_err(|e| format!("it is no valid WebAssembly component: {e:#}"))?;
-    drop(bytes);
+    let (loaded, classes) = open(engine, file).await?;
+    Ok(classes.into_iter().map(|class| plugin(&loaded, class)).collect())
+}
+
+/// Compiles a component and asks it what it holds.
+///
+/// # Errors
+/// As for [`plugins`].
+pub(crate) async fn open(engine: &Arc<Engine>, file: &Path) -> Result<(Arc<Loaded>, Vec<Class>), String> {
+    let component = compile(engine, &read(file)?)?;
     let kind = kind(engine, &component)?;
     let pre = engine.linker().instantiate_pre(&component).map_err(|e| {
         format!("it needs something this worker does not offer: {e:#}. Build it with {PACKAGE}@{VERSION} and WASI 0.2")
@@ -42,11 +48,10 @@ pub(crate) async fn plugins(engine: &Arc<Engine>, file: &Path) -> Result<Vec<Plu
         .await
         .map_err(|stopped| format!("it cannot be started: {stopped}"))?;
     let described = instance.describe().await.map_err(|stopped| format!("it cannot say what it holds: {stopped}"))?;
-    let classes = manifest::classes(described)?;
-    Ok(classes.into_iter().map(|class| plugin(&loaded, class)).collect())
+    Ok((loaded, manifest::classes(described)?))
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, String> {
+pub(crate) fn read(file: &Path) -> Result<Vec<u8>, String> {
     let cannot = |e: std::io::Error| format!("it cannot be read: {e}");
     let mut bytes = Vec::new();
     fs::File::open(file).map_err(cannot)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(cannot)?;
@@ -54,6 +59,11 @@ fn read(file: &Path) -> Result<Vec<u8>, String> {
         return Err(format!("it is larger than {} MiB", FILE_BYTES_MAX >> 20));
     }
     Ok(bytes)
+}
+
+fn compile(engine: &Engine, bytes: &[u8]) -> Result<wasmtime::component::Component, String> {
+    check_is_component(bytes)?;
+    engine.compile(bytes).map_err(|e| format!("it is no valid WebAssembly component: {e:#}"))
 }
 
 /// The first eight bytes tell components and core modules from anything else.
@@ -65,6 +75,13 @@ fn check_is_component(bytes: &[u8]) -> Result<(), String> {
         }
         _ => Err("it is not WebAssembly. Remove it from plugin.path, or copy it anew if it was cut".to_owned()),
     }
+}
+
+/// Which version of the contract the component was built for.
+pub(crate) fn version_of(engine: &Engine, component: &wasmtime::component::Component) -> Option<String> {
+    let ty = component.component_type();
+    let mut exports = ty.exports(engine.wasmtime());
+    exports.find_map(|(name, _)| Some(name.strip_prefix(PACKAGE)?.split_once('@')?.1.to_owned()))
 }
 
 /// Which world the component was built for.
@@ -113,7 +130,7 @@ fn is_compatible(version: &str) -> bool {
     }
 }
 
-fn plugin(loaded: &Arc<Loaded>, class: Class) -> Plugin {
+pub(crate) fn plugin(loaded: &Arc<Loaded>, class: Class) -> Plugin {
     let Class { name, aliases, version, config, wanted } = class;
     let config = Arc::new(grants::with_keys(config, &wanted, &Arc::new(loaded.engine.config.grants.clone())));
     let of_class_name = Arc::<str>::from(name.as_str());

@@ -1,4 +1,5 @@
-//! The command line's small client of the REST API: `penstock connector|task|plugin ...`. Works on Java's workers, too.
+//! The command line: a small client of the REST API, `penstock connector|task|plugin ...`, which works on Java's workers, too; and what the
+//! authors of plugins need, `penstock plugin new|build|test|inspect`.
 
 mod error;
 mod client;
@@ -28,7 +29,8 @@ pub enum Command {
     /// Look at and restart single tasks of a running worker.
     #[command(after_help = EXIT_CODES)]
     Task(task::Arguments),
-    /// List and describe the plugins of a running worker, and validate configurations with them.
+    /// List and describe the plugins of a running worker, and validate configurations with them; begin, build, test and inspect plugins of
+    /// your own.
     #[command(after_help = EXIT_CODES)]
     Plugin(plugin::Arguments),
 }
@@ -38,6 +40,7 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 the worker refused or cannot be 
 
 /// Where the worker is, and how to show what it says.
 #[derive(Args)]
+#[command(next_help_heading = "The worker that is asked")]
 struct Remote {
     /// The worker's REST API; any worker of the cluster will do.
     #[arg(long, env = "PENSTOCK_URL", default_value = "http://127.0.0.1:8083", global = true)]

@@ -1,4 +1,10 @@
-//! `penstock plugin`.
+//! `penstock plugin`: what a worker's plugins are, and what their authors need.
+
+mod build;
+mod inspect;
+mod scaffold;
+mod serve;
+mod toolchain;
 
 use std::path::PathBuf;
 
@@ -8,7 +14,7 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::error::{CliError, Result};
 use super::table::{table, text};
-use super::{Remote, shown};
+use super::{Output, Remote, shown};
 use crate::config::ConnectorFile;
 
 #[derive(Args)]
@@ -38,14 +44,50 @@ enum Command {
         #[arg(short, long)]
         file: PathBuf,
     },
+    /// Show what a component holds: its world and contract, its classes with their keys, its imports. Asks no worker.
+    ///
+    /// Exit code 2 when no worker of this version could use the file, with the reason.
+    #[command(
+        after_help = "Examples:\n  penstock plugin inspect tidy-text.wasm\n  penstock plugin inspect --json tidy-text.wasm"
+    )]
+    Inspect(inspect::Inspect),
+    /// Write a small crate to begin with: one class, its keys, cases and a README. Asks no worker.
+    #[command(
+        after_help = "Examples:\n  penstock plugin new tidy-text --kind transform\n  penstock plugin new beats --kind source --class \
+                      org.acme.Beats --sdk ../penstock"
+    )]
+    New(scaffold::New),
+    /// Build the crate's component. Asks no worker.
+    ///
+    /// The compiler is cargo's with the target wasm32-wasip2, which rustup is asked to add if it is missing, or else Debian's rustc-web;
+    /// PENSTOCK_WASM=rustup or debian chooses. Cargo's own settings (CARGO_TARGET_DIR, a config.toml) hold.
+    #[command(after_help = "Examples:\n  penstock plugin build\n  penstock plugin build tidy-text --out plugins/tidy-text.wasm")]
+    Build(build::Build),
+    /// Build the crate's component, and run its cases natively and inside wasmtime. Asks no worker.
+    ///
+    /// This is `cargo test` with a component for `penstock_plugin::testing`: the crate's other tests run, too.
+    #[command(after_help = "Examples:\n  penstock plugin test\n  penstock plugin test tidy-text -- --nocapture named_fields")]
+    Test(build::Test),
+    /// Write the SDK that fits this worker: Rust crates, and the WIT files for other languages. Asks no worker.
+    #[command(after_help = "Example:\n  penstock plugin sdk          # in a plugin's crate, to move to this version")]
+    Sdk(scaffold::Sdk),
+    /// Run a component for the cases of its crate: one call a line on standard input, its answer on standard output.
+    #[command(hide = true)]
+    Serve(serve::Serve),
 }
 
 pub(super) async fn run(Arguments { remote, command }: Arguments) -> Result<String> {
-    let client = Client::new(&remote)?;
-    match command {
-        Command::List { all } => list(&client, &remote, all).await,
-        Command::Describe { class } => describe(&client, &remote, &class).await,
-        Command::Validate { file } => validate(&client, &remote, &file).await,
+    let client = || Client::new(&remote);
+    match &command {
+        Command::List { all } => list(&client()?, &remote, *all).await,
+        Command::Describe { class } => describe(&client()?, &remote, class).await,
+        Command::Validate { file } => validate(&client()?, &remote, file).await,
+        Command::Inspect(arguments) => inspect::inspect(arguments, remote.output == Output::Json),
+        Command::New(arguments) => scaffold::new(arguments),
+        Command::Build(arguments) => build::build(arguments),
+        Command::Test(arguments) => build::test(arguments),
+        Command::Sdk(arguments) => scaffold::sdk(arguments),
+        Command::Serve(arguments) => serve::serve(arguments).await,
     }
 }
 
