@@ -1,7 +1,9 @@
 //! The source road as users see it: a file becomes records, on our worker and on Java's beside it, and whatever goes wrong on the way.
 
 mod beside_java;
+mod boundaries;
 mod exactly_once;
+mod script;
 
 use anyhow::{Context, Result, ensure};
 use penstock_tests::connect::Config;
@@ -12,7 +14,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(60);
@@ -34,12 +36,7 @@ impl Lines {
     }
 
     pub(crate) fn append(&self, lines: impl IntoIterator<Item = impl AsRef<str>>) -> Result<()> {
-        let mut text = String::new();
-        for line in lines {
-            text.push_str(line.as_ref());
-            text.push('\n');
-        }
-        fs::OpenOptions::new().append(true).open(&self.path)?.write_all(text.as_bytes()).context("append lines")
+        append_to(&self.path, lines)
     }
 
     pub(crate) fn config(&self, own: &[(&str, &str)]) -> Config {
@@ -78,6 +75,15 @@ impl Lines {
     async fn wait_for_position(&self, connect: &Connect, position: i64) -> Result<()> {
         wait_until(&format!("position {position}"), SOON, async || Ok(self.position(connect).await? == Some(position))).await
     }
+}
+
+fn append_to(path: &Path, lines: impl IntoIterator<Item = impl AsRef<str>>) -> Result<()> {
+    let mut text = String::new();
+    for line in lines {
+        text.push_str(line.as_ref());
+        text.push('\n');
+    }
+    fs::OpenOptions::new().append(true).open(path)?.write_all(text.as_bytes()).context("append lines")
 }
 
 fn numbered(range: std::ops::Range<usize>) -> impl Iterator<Item = String> {

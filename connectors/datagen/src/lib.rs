@@ -41,8 +41,8 @@ impl SourceConnector for Datagen {
         Box::<task::DatagenTask>::default()
     }
 
-    fn exactly_once_support(&self, _config: &Props) -> Option<ExactlyOnceSupport> {
-        Some(ExactlyOnceSupport::Supported)
+    async fn exactly_once_support(&self, _config: &Props) -> Result<Option<ExactlyOnceSupport>> {
+        Ok(Some(ExactlyOnceSupport::Supported))
     }
 
     async fn alter_offsets(&self, _config: &Props, changes: &[(SourceMap, Option<SourceMap>)]) -> Result<bool> {

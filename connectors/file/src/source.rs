@@ -71,9 +71,9 @@ impl SourceConnector for FileStreamSource {
         Box::<FileStreamTask>::default()
     }
 
-    fn exactly_once_support(&self, config: &Props) -> Option<ExactlyOnceSupport> {
+    async fn exactly_once_support(&self, config: &Props) -> Result<Option<ExactlyOnceSupport>> {
         let is_tracked = file_of(config).is_some();
-        Some(if is_tracked { ExactlyOnceSupport::Supported } else { ExactlyOnceSupport::Unsupported })
+        Ok(Some(if is_tracked { ExactlyOnceSupport::Supported } else { ExactlyOnceSupport::Unsupported }))
     }
 
     async fn alter_offsets(&self, config: &Props, changes: &[(SourceMap, Option<SourceMap>)]) -> Result<bool> {

@@ -110,13 +110,14 @@ impl SourceConnector for KafkaSource {
     }
 
     /// As MirrorMaker: when nothing is read that may be aborted yet.
-    fn exactly_once_support(&self, config: &Props) -> Option<ExactlyOnceSupport> {
-        let settings = config::Settings::parse(config).ok()?;
-        Some(if config::reads_committed(&settings.consumer) {
+    async fn exactly_once_support(&self, config: &Props) -> Result<Option<ExactlyOnceSupport>> {
+        // What is wrong with them is told key by key.
+        let Ok(settings) = config::Settings::parse(config) else { return Ok(None) };
+        Ok(Some(if config::reads_committed(&settings.consumer) {
             ExactlyOnceSupport::Supported
         } else {
             ExactlyOnceSupport::Unsupported
-        })
+        }))
     }
 
     async fn alter_offsets(&self, _config: &Props, changes: &[(SourceMap, Option<SourceMap>)]) -> Result<bool> {

@@ -36,7 +36,7 @@ pub use registry::{Constructor, Plugin, PluginKind, Registry};
 pub use schema::{Field, Kind, Schema, SchemaRef};
 pub use source::{
     Delivered, ExactlyOnceSupport, Next, Polled, SourceConnector, SourceContext, SourceMap, SourceOffset, SourcePosition,
-    SourceRecord, SourceTask, StoredOffsets, TransactionEnd,
+    SourceRecord, SourceTask, StoredOffsets, TransactionBoundary, TransactionEnd,
 };
 pub use transform::{Flow, Part, Predicate, Transform};
 pub use value::{SchemaAndValue, Struct, Value};

@@ -90,13 +90,19 @@ pub trait SourceConnector: Connector {
     fn task(&self) -> Box<dyn SourceTask>;
 
     /// Whether it is exactly once with this configuration; `None`: it does not say, so that `exactly.once.support=required` refuses it.
-    fn exactly_once_support(&self, _config: &Props) -> Option<ExactlyOnceSupport> {
-        None
+    ///
+    /// # Errors
+    /// Any error refuses the configuration; the user sees its text.
+    async fn exactly_once_support(&self, _config: &Props) -> Result<Option<ExactlyOnceSupport>> {
+        Ok(None)
     }
 
-    /// Whether its tasks can end transactions themselves (`transaction.boundary=connector`).
-    fn can_define_transaction_boundaries(&self, _config: &Props) -> bool {
-        false
+    /// Whether its tasks can end transactions themselves (`transaction.boundary=connector`): see [`SourceContext::commit_transaction`].
+    ///
+    /// # Errors
+    /// Any error refuses the configuration; the user sees its text.
+    async fn can_define_transaction_boundaries(&self, _config: &Props) -> Result<bool> {
+        Ok(false)
     }
 
     /// Hears that a user changes the offsets of the stopped connector, before the worker stores them: pairs of source partition and
@@ -179,8 +185,16 @@ pub struct SourceContext {
 pub struct SourceRequests {
     /// Plan the connector's tasks anew.
     pub reconfigure: bool,
-    /// With `transaction.boundary=connector`: what becomes of the open transaction behind the records that the call gives.
-    pub transaction: Option<TransactionEnd>,
+    /// With `transaction.boundary=connector`: where transactions end, in the order in which it was asked for.
+    pub boundaries: Vec<TransactionBoundary>,
+}
+
+/// Where a connector ends a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransactionBoundary {
+    pub end: TransactionEnd,
+    /// Behind so many records of the poll; `None`: behind all of them.
+    pub behind: Option<usize>,
 }
 
 /// How a transaction ends that a connector bounds itself.
@@ -217,14 +231,34 @@ impl SourceContext {
         self.lock().reconfigure = true;
     }
 
-    /// With `transaction.boundary=connector`: commits the open transaction behind the records of this poll.
+    /// With `transaction.boundary=connector`: commits the open transaction behind all records of this poll. Transactions may hold the
+    /// records of several polls; what a connector has not ended when its task ends is aborted, and read again.
+    ///
+    /// Ask from `poll`, last thing before it returns: a poll that fails or is dropped where it waits has asked for nothing. To ask for both
+    /// ends at one place fails the task, as in Connect.
     pub fn commit_transaction(&self) {
-        self.lock().transaction = Some(TransactionEnd::Commit);
+        self.end_transaction(TransactionEnd::Commit, None);
     }
 
-    /// With `transaction.boundary=connector`: aborts the open transaction, with the records of this poll.
+    /// The same behind so many records of this poll, counted from its first; with 0 before all of them. To name more than the poll gives
+    /// fails the task.
+    pub fn commit_transaction_behind(&self, records: usize) {
+        self.end_transaction(TransactionEnd::Commit, Some(records));
+    }
+
+    /// With `transaction.boundary=connector`: aborts the open transaction, with the records of this poll. See
+    /// [`commit_transaction`](Self::commit_transaction).
     pub fn abort_transaction(&self) {
-        self.lock().transaction = Some(TransactionEnd::Abort);
+        self.end_transaction(TransactionEnd::Abort, None);
+    }
+
+    /// The same with the first so many records of this poll.
+    pub fn abort_transaction_behind(&self, records: usize) {
+        self.end_transaction(TransactionEnd::Abort, Some(records));
+    }
+
+    fn end_transaction(&self, end: TransactionEnd, behind: Option<usize>) {
+        self.lock().boundaries.push(TransactionBoundary { end, behind });
     }
 
     /// Takes what was asked for; the worker calls it after each call into the task.

@@ -115,6 +115,13 @@ macro_rules! export_sources {
             type Answer<T> = ::core::result::Result<T, Error>;
 
             impl source::Guest for PenstockComponent {
+                fn guarantee(
+                    class: ::std::string::String,
+                    properties: ::std::vec::Vec<(::std::string::String, ::std::string::String)>,
+                ) -> source::Guarantees {
+                    calls::guarantee($classes(), &class, properties)
+                }
+
                 fn start() -> Answer<source::Attention> {
                     calls::start()
                 }

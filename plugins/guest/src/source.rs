@@ -6,8 +6,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use penstock_api::{
-    ConfigDef, Constructor, Delivered, Error, ErrorKind, Format, Headers, Next, Payload, Props, Result, SourceConnector,
-    SourceContext, SourceMap, SourceOffset, SourcePosition, SourceRecord, SourceTask, StoredOffsets, TaskId, Value, async_trait,
+    ConfigDef, Constructor, Delivered, Error, ErrorKind, ExactlyOnceSupport, Format, Headers, Next, Payload, Props, Result,
+    SourceConnector, SourceContext, SourceMap, SourceOffset, SourcePosition, SourceRecord, SourceTask, StoredOffsets, TaskId,
+    TransactionBoundary, TransactionEnd, Value, async_trait,
 };
 
 use crate::class::Grant;
@@ -111,12 +112,13 @@ impl Outbox<'_> {
         (rows as usize, bytes)
     }
 
-    /// With `transaction.boundary=connector`: ends the transaction behind the rows of this call.
+    /// With `transaction.boundary=connector`: commits the open transaction behind the rows added so far; rows added later are of the next
+    /// one. A call that fails has asked for nothing.
     pub fn commit_transaction(&self) {
         self.0.commit_transaction();
     }
 
-    /// With `transaction.boundary=connector`: undoes the open transaction.
+    /// With `transaction.boundary=connector`: undoes the open transaction, with the rows added so far. Their offsets are stored all the same.
     pub fn abort_transaction(&self) {
         self.0.abort_transaction();
     }
@@ -283,8 +285,22 @@ impl NameBuilder {
     }
 }
 
+/// What a connector promises of its tasks; see `source.wit`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Guarantees {
+    /// A task that starts at a stored offset gives the next row, and none again.
+    pub exactly_once: bool,
+    /// Its tasks end transactions themselves.
+    pub transaction_boundaries: bool,
+}
+
+type Guarantee = Box<dyn Fn(&Props) -> Result<Guarantees>>;
+
 /// A class of sources.
-pub struct SourceClass(pub(crate) ConnectorClass<dyn ColumnSource>);
+pub struct SourceClass {
+    pub(crate) inner: ConnectorClass<dyn ColumnSource>,
+    guarantee: Guarantee,
+}
 
 impl SourceClass {
     /// A class in the form of columns, of one task. `make` makes it from the checked values of all keys; see [`plan`](Self::plan).
@@ -295,13 +311,23 @@ impl SourceClass {
         make: impl Fn(&penstock_api::Parsed) -> Result<T> + 'static,
     ) -> Self {
         let make = move |values: &penstock_api::Parsed| Ok(Box::new(make(values)?) as Box<dyn ColumnSource>);
-        Self(ConnectorClass::of_values(name, version, config, make, |props, _| Ok(vec![props.clone()])))
+        Self {
+            inner: ConnectorClass::of_values(name, version, config, make, |props, _| Ok(vec![props.clone()])),
+            guarantee: Box::new(|_| Ok(Guarantees::default())),
+        }
     }
 
     /// The same with tasks as `plan` gives them: the properties of each, at most so many.
     #[must_use]
     pub fn plan(mut self, plan: impl Fn(&Props, u32) -> Result<Vec<Props>> + 'static) -> Self {
-        self.0.plan = Box::new(plan);
+        self.inner.plan = Box::new(plan);
+        self
+    }
+
+    /// The same with these promises; a class of the form of columns makes none by itself.
+    #[must_use]
+    pub fn guarantees(mut self, guarantees: impl Fn(&Props) -> Guarantees + 'static) -> Self {
+        self.guarantee = Box::new(move |props| Ok(guarantees(props)));
         self
     }
 
@@ -318,13 +344,22 @@ impl SourceClass {
         let task = |connector: &C, props: &Props| {
             Box::new(Records { task: connector.task(), props: props.clone(), context: None }) as Box<dyn ColumnSource>
         };
-        Self(ConnectorClass::of_connector(name, version, config, make, native, task))
+        let asked = make.clone();
+        let guarantee = move |props: &Props| {
+            let connector = asked();
+            let once = ready(connector.exactly_once_support(props))??;
+            Ok(Guarantees {
+                exactly_once: once == Some(ExactlyOnceSupport::Supported),
+                transaction_boundaries: ready(connector.can_define_transaction_boundaries(props))??,
+            })
+        };
+        Self { inner: ConnectorClass::of_connector(name, version, config, make, native, task), guarantee: Box::new(guarantee) }
     }
 
     /// The same, answering to another full name, too.
     #[must_use]
     pub fn alias(mut self, name: &str) -> Self {
-        self.0.about.aliases.push(name.to_owned());
+        self.inner.about.aliases.push(name.to_owned());
         self
     }
 
@@ -332,7 +367,7 @@ impl SourceClass {
     /// what for. An empty entry: it depends on the configuration, as `doc` explains. This grants nothing.
     #[must_use]
     pub fn wants(mut self, grant: Grant, entry: &str, doc: &str) -> Self {
-        self.0.about.want(grant, entry, doc);
+        self.inner.about.want(grant, entry, doc);
         self
     }
 }
@@ -354,18 +389,13 @@ impl StoredOffsets for Stored {
 }
 
 impl Records {
-    fn serve_requests(&self, out: Option<&Outbox<'_>>) {
-        let Some(context) = &self.context else { return };
-        let requests = context.take_requests();
+    /// What the task has asked for; answers where it ends transactions.
+    fn serve_requests(&self) -> Vec<TransactionBoundary> {
+        let requests = self.context.as_ref().map(SourceContext::take_requests).unwrap_or_default();
         if requests.reconfigure {
             reconfigure::ask();
         }
-        match (requests.transaction, out) {
-            (Some(penstock_api::TransactionEnd::Commit), Some(out)) => out.commit_transaction(),
-            (Some(penstock_api::TransactionEnd::Abort), Some(out)) => out.abort_transaction(),
-            (Some(_), None) => crate::log::warn("a component can end a transaction in `poll` only"),
-            (None, _) => {}
-        }
+        requests.boundaries
     }
 }
 
@@ -376,9 +406,25 @@ impl ColumnSource for Records {
     }
 
     fn poll(&mut self, out: &Outbox<'_>) -> Result<Next> {
-        let polled = ready(self.task.poll())??;
-        add(out, &polled.records)?;
-        self.serve_requests(Some(out));
+        let polled = ready(self.task.poll())?;
+        let mut boundaries = self.serve_requests();
+        let polled = polled?;
+        let (records, count) = (&polled.records, polled.records.len());
+        boundaries.sort_by_key(|boundary| boundary.behind.unwrap_or(count));
+        let mut added = 0;
+        for TransactionBoundary { end, behind } in boundaries {
+            let behind = behind.unwrap_or(count);
+            let part = records.get(added..behind).ok_or_else(|| {
+                Error::fatal(format!("a transaction is to end behind record {behind} of a poll that gave {count}"))
+            })?;
+            add(out, part)?;
+            added = behind;
+            match end {
+                TransactionEnd::Commit => out.commit_transaction(),
+                TransactionEnd::Abort => out.abort_transaction(),
+            }
+        }
+        add(out, &records[added..])?;
         Ok(polled.next)
     }
 
@@ -399,7 +445,9 @@ impl ColumnSource for Records {
             })
             .collect();
         ready(self.task.delivered(&delivered))??;
-        self.serve_requests(None);
+        if !self.serve_requests().is_empty() {
+            crate::log::warn("a component can end a transaction in `poll` only");
+        }
         Ok(())
     }
 
@@ -494,6 +542,7 @@ pub mod calls {
     use penstock_api::{Error, Next, Result};
 
     use super::{ColumnSource, Outbox, SourceClass, SourceTaskContext, TASK, map};
+    use crate::class::unknown;
     use crate::connector_class::{self as connector, ConnectorClass};
     use crate::export::{Answer, Properties};
     use crate::rows::error_of;
@@ -503,7 +552,18 @@ pub mod calls {
     use crate::wit::source::exports::penstock::connect::source;
 
     fn inner(classes: Vec<SourceClass>) -> impl Iterator<Item = ConnectorClass<dyn ColumnSource>> {
-        classes.into_iter().map(|class| class.0)
+        classes.into_iter().map(|class| class.inner)
+    }
+
+    /// What cannot be said is a bug of the plugin: it traps, and the worker tells it with the message.
+    #[must_use]
+    pub fn guarantee(classes: Vec<SourceClass>, name: &str, properties: Properties) -> source::Guarantees {
+        let class = classes.into_iter().find(|class| class.inner.about.name == name);
+        let class = class.unwrap_or_else(|| panic!("{:#}", unknown(name)));
+        let given = (class.guarantee)(&properties.into_iter().collect()).unwrap_or_else(|error| panic!("{error:#}"));
+        let when = |is_given: bool, flag| if is_given { flag } else { source::Guarantees::empty() };
+        when(given.exactly_once, source::Guarantees::EXACTLY_ONCE)
+            | when(given.transaction_boundaries, source::Guarantees::TRANSACTION_BOUNDARIES)
     }
 
     #[must_use]

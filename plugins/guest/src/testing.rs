@@ -66,6 +66,6 @@ impl Testable for SinkClass {
 
 impl Testable for SourceClass {
     fn class(self) -> Class {
-        self.0.about.class(self.0.native)
+        self.inner.about.class(self.inner.native)
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use penstock_api::{ConfigDef, Error, Props, Result, TaskId};
 
+use crate::contract::sources::exports::penstock::connect::source::Guarantees;
 use crate::grants::{self, Grants};
 use crate::guest_log::Owner;
 use crate::instance::{Instance, Loaded, Stopped};
@@ -100,6 +101,16 @@ impl Component {
             grants::shown(&task).into_iter().chain(granted).collect()
         };
         Ok(tasks.into_iter().map(with_grants).collect())
+    }
+
+    /// Asks a throw-away instance what a source promises.
+    pub(crate) async fn guarantees(&self, config: &Props) -> Result<Guarantees> {
+        let grants = self.grants(config).unwrap_or_default();
+        let asked = async {
+            let mut instance = self.loaded.instantiate(self.owner(None), &grants).await?;
+            instance.source_guarantees(&self.class, &self.filled_in(config)).await
+        };
+        asked.await.map_err(|stopped| self.stopped("ask for the guarantees of", &stopped))
     }
 
     /// An instance that works for a task.

@@ -2,7 +2,7 @@
 
 mod connector;
 mod sink;
-mod source;
+pub(crate) mod source;
 
 use std::fmt;
 use std::future::Future;

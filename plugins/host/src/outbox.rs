@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use penstock_api::{
     Bytes, Error, Format, Header, Headers, Next, Payload, Record, SourceContext, SourceMap, SourceOffset, SourcePosition,
-    SourceRecord,
+    SourceRecord, TransactionEnd,
 };
 use wasmtime::component::Resource;
 
@@ -27,6 +27,8 @@ const MEMORY_SHARE: usize = 4;
 /// What a source gives, and what it may ask.
 pub(crate) struct Outbox {
     pub records: Vec<SourceRecord>,
+    /// Where transactions end: behind so many of the records.
+    pub boundaries: Vec<(usize, TransactionEnd)>,
     /// From `start` on.
     pub context: Option<SourceContext>,
     bytes_left: usize,
@@ -46,6 +48,7 @@ impl Outbox {
         let bytes_max = memory_bytes_max / MEMORY_SHARE;
         Self {
             records: Vec::new(),
+            boundaries: Vec::new(),
             context: None,
             bytes_left: bytes_max,
             bytes_max,
@@ -58,7 +61,16 @@ impl Outbox {
     /// A call begins, or what the last one has added is void.
     pub(crate) fn clear(&mut self) {
         self.records.clear();
+        self.boundaries.clear();
         self.bytes_left = self.bytes_max;
+    }
+
+    /// Behind the rows added so far. The same again changes nothing, so that there are at most two for each row.
+    fn end_transaction(&mut self, end: TransactionEnd) {
+        let boundary = (self.records.len(), end);
+        if !self.boundaries.iter().rev().take(2).any(|known| *known == boundary) {
+            self.boundaries.push(boundary);
+        }
     }
 
     fn add(&mut self, rows: outgoing::Rows) -> Result<(), String> {
@@ -254,12 +266,12 @@ impl outgoing::HostOutbox for State {
     }
 
     fn commit_transaction(&mut self, _: Resource<OutboxHandle>) -> wasmtime::Result<()> {
-        self.outbox.context.iter().for_each(SourceContext::commit_transaction);
+        self.outbox.end_transaction(TransactionEnd::Commit);
         Ok(())
     }
 
     fn abort_transaction(&mut self, _: Resource<OutboxHandle>) -> wasmtime::Result<()> {
-        self.outbox.context.iter().for_each(SourceContext::abort_transaction);
+        self.outbox.end_transaction(TransactionEnd::Abort);
         Ok(())
     }
 
@@ -334,6 +346,21 @@ mod tests {
         assert_eq!(one.offset, SourceOffset::Count("line".into(), 1));
         assert_eq!(two.offset.to_map().len(), 2);
         assert!(Arc::ptr_eq(&one.partition, &third.position.as_ref().unwrap().partition), "shared from call to call");
+    }
+
+    #[test]
+    fn transactions_end_behind_the_rows_added_so_far() {
+        let mut outbox = Outbox::new(64 << 20);
+        outbox.add(rows()).unwrap();
+        for end in [TransactionEnd::Commit, TransactionEnd::Abort, TransactionEnd::Commit] {
+            outbox.end_transaction(end);
+        }
+        outbox.add(rows()).unwrap();
+        outbox.end_transaction(TransactionEnd::Abort);
+        let expected = [(2, TransactionEnd::Commit), (2, TransactionEnd::Abort), (4, TransactionEnd::Abort)];
+        assert_eq!(outbox.boundaries, expected);
+        outbox.clear();
+        assert!(outbox.boundaries.is_empty(), "of the next call");
     }
 
     #[test]

@@ -7,12 +7,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use penstock_api::{
-    Connector, Delivered, Error, Polled, Props, Result, SourceConnector, SourceContext, SourceMap, SourcePosition, SourceTask,
-    async_trait,
+    Connector, Delivered, Error, ExactlyOnceSupport, Polled, Props, Result, SourceConnector, SourceContext, SourceMap,
+    SourcePosition, SourceTask, TransactionEnd, async_trait,
 };
 
 use crate::component::Component;
-use crate::instance::{Instance, Stopped};
+use crate::contract::sources::exports::penstock::connect::source::Guarantees;
+use crate::instance::{Instance, Stopped, source};
 
 type BoxFuture<'f, T> = Pin<Box<dyn Future<Output = T> + Send + 'f>>;
 
@@ -23,6 +24,8 @@ pub(crate) struct ComponentSource(pub Component);
 struct ComponentSourceTask {
     component: Component,
     state: State,
+    /// From `start` on.
+    context: Option<SourceContext>,
     wants_acknowledgements: bool,
 }
 
@@ -39,7 +42,7 @@ enum State {
 }
 
 /// What a poll came to.
-type Given = std::result::Result<Result<Polled>, Stopped>;
+type Given = std::result::Result<Result<source::Given>, Stopped>;
 
 #[async_trait]
 impl Connector for ComponentSource {
@@ -55,7 +58,17 @@ impl Connector for ComponentSource {
 #[async_trait]
 impl SourceConnector for ComponentSource {
     fn task(&self) -> Box<dyn SourceTask> {
-        Box::new(ComponentSourceTask { component: self.0.clone(), state: State::Ended, wants_acknowledgements: false })
+        let component = self.0.clone();
+        Box::new(ComponentSourceTask { component, state: State::Ended, context: None, wants_acknowledgements: false })
+    }
+
+    async fn exactly_once_support(&self, config: &Props) -> Result<Option<ExactlyOnceSupport>> {
+        let is_once = self.0.guarantees(config).await?.contains(Guarantees::EXACTLY_ONCE);
+        Ok(Some(if is_once { ExactlyOnceSupport::Supported } else { ExactlyOnceSupport::Unsupported }))
+    }
+
+    async fn can_define_transaction_boundaries(&self, config: &Props) -> Result<bool> {
+        Ok(self.0.guarantees(config).await?.contains(Guarantees::TRANSACTION_BOUNDARIES))
     }
 }
 
@@ -83,6 +96,7 @@ impl ComponentSourceTask {
 impl SourceTask for ComponentSourceTask {
     async fn start(&mut self, config: &Props, context: SourceContext) -> Result<()> {
         let mut instance = self.component.configured(config, &context.task).await?;
+        self.context = Some(context.clone());
         let started = instance.source_start(context).await;
         self.wants_acknowledgements = self.component.settle("start", started)?;
         self.state = State::Idle(instance);
@@ -103,7 +117,16 @@ impl SourceTask for ComponentSourceTask {
         if given.is_ok() {
             self.state = State::Idle(instance);
         }
-        self.component.settle("poll", given)
+        let source::Given { polled, boundaries } = self.component.settle("poll", given)?;
+        // Only now, for the worker takes them with the records.
+        for (behind, end) in boundaries {
+            let Some(context) = &self.context else { break };
+            match end {
+                TransactionEnd::Commit => context.commit_transaction_behind(behind),
+                TransactionEnd::Abort => context.abort_transaction_behind(behind),
+            }
+        }
+        Ok(polled)
     }
 
     fn wants_deliveries(&self) -> bool {

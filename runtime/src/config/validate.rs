@@ -33,7 +33,7 @@ pub async fn validate(config: &RawConfig, registry: &Registry, worker: &WorkerCo
         Constructor::Sink(make) => make().validate(&checked.props).await,
         Constructor::Source(make) => {
             let connector = make();
-            check_exactly_once(&mut checked.report, &checked.props, &*connector, worker);
+            check_exactly_once(&mut checked.report, &checked.props, &*connector, worker).await;
             connector.validate(&checked.props).await
         }
         _ => Vec::new(),
@@ -44,37 +44,39 @@ pub async fn validate(config: &RawConfig, registry: &Registry, worker: &WorkerCo
     Ok(checked.into_infos(config))
 }
 
+// In Java's words.
 const ONCE_DISABLED: &str = "This worker does not have exactly-once source support enabled.";
+const ONCE_UNSUPPORTED: &str = "The connector does not support exactly-once semantics with the provided configuration.";
+const ONCE_UNKNOWN: &str = "The connector does not implement the API required for preflight validation of exactly-once source support. \
+     Please consult the documentation for the connector to determine whether it supports exactly-once semantics, and then consider \
+     reconfiguring the connector to use the value \"requested\" for this property (which will disable this preflight check and allow the \
+     connector to be created).";
+const BOUNDARIES_UNSUPPORTED: &str = "The connector does not support connector-defined transaction boundaries with the given configuration. \
+     Please reconfigure it to use a different transaction boundary definition.";
 
 /// Whether the worker and the connector can do what is asked of them (KIP-618).
-fn check_exactly_once(report: &mut Report, props: &Props, connector: &dyn SourceConnector, worker: &WorkerConfig) {
+async fn check_exactly_once(report: &mut Report, props: &Props, connector: &dyn SourceConnector, worker: &WorkerConfig) {
     let says = |key: &str, value: &str| props.get(key).is_some_and(|given| given.trim().eq_ignore_ascii_case(value));
+    let failed = |error: Error| format!("An unexpected error occurred during validation: {error:#}");
     if says("exactly.once.support", "required") {
-        let problem = match connector.exactly_once_support(props) {
-            _ if !worker.exactly_once => Some(ONCE_DISABLED),
-            Some(ExactlyOnceSupport::Supported) => None,
-            Some(ExactlyOnceSupport::Unsupported) => {
-                Some("The connector does not support exactly-once semantics with the provided configuration.")
-            }
-            None => Some(
-                "The connector does not implement the API required for preflight validation of exactly-once source support. Please \
-                 consult the documentation for the connector to determine whether it supports exactly-once semantics, and then \
-                 consider reconfiguring the connector to use the value \"requested\" for this property (which will disable this \
-                 preflight check and allow the connector to be created).",
-            ),
+        if !worker.exactly_once {
+            report.error("exactly.once.support", ONCE_DISABLED);
+        }
+        let problem = match connector.exactly_once_support(props).await {
+            Ok(Some(ExactlyOnceSupport::Supported)) => None,
+            Ok(Some(ExactlyOnceSupport::Unsupported)) => Some(ONCE_UNSUPPORTED.to_owned()),
+            Ok(None) => Some(ONCE_UNKNOWN.to_owned()),
+            Err(error) => Some(failed(error)),
         };
         problem.into_iter().for_each(|problem| report.error("exactly.once.support", problem));
     }
     if says("transaction.boundary", "connector") {
-        if !worker.exactly_once {
-            report.error("transaction.boundary", ONCE_DISABLED);
-        } else if !connector.can_define_transaction_boundaries(props) {
-            report.error(
-                "transaction.boundary",
-                "The connector does not support connector-defined transaction boundaries with the given configuration. Please \
-                 reconfigure it to use a different transaction boundary definition.",
-            );
-        }
+        let problem = match connector.can_define_transaction_boundaries(props).await {
+            Ok(true) => None,
+            Ok(false) => Some(BOUNDARIES_UNSUPPORTED.to_owned()),
+            Err(error) => Some(failed(error)),
+        };
+        problem.into_iter().for_each(|problem| report.error("transaction.boundary", problem));
     }
 }
 

@@ -18,6 +18,7 @@ pub mod sink;
 mod in_flight;
 mod topic_creation;
 mod outbound;
+mod boundaries;
 pub mod transaction;
 pub mod source;
 

@@ -1,12 +1,13 @@
 //! A batch of a source between poll and Kafka: transformed, converted, its failures settled, sent as far as there is room.
 
 use penstock_api::{
-    Batch, Bytes, ErrorKind, Failure, Payload, RawRecord, Record, Result, SourcePosition, SourceRecord, TimestampType, Value,
-    Verdict,
+    Batch, Bytes, ErrorKind, Failure, Payload, RawRecord, Record, Result, SourcePosition, SourceRecord, TimestampType,
+    TransactionEnd, Value, Verdict,
 };
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
 
+use super::boundaries::Part;
 use super::errors::PolledRecord;
 use super::pipeline::{Pipeline, Wire};
 use crate::converters::as_json;
@@ -18,6 +19,8 @@ pub(super) struct Outbound {
     /// As they were polled; `None` when nobody would look at them again.
     records: Option<Vec<SourceRecord>>,
     pub(super) positions: Vec<Option<SourcePosition>>,
+    /// How the connector ends the transaction behind them, if it does.
+    pub(super) end: Option<TransactionEnd>,
     pub(super) stage: OutboundStage,
     /// When it is gone on with, and how often it was.
     pub(super) next_at: Instant,
@@ -54,7 +57,8 @@ impl Outbound {
     ///
     /// # Errors
     /// What fails the task.
-    pub(super) async fn new(records: Vec<SourceRecord>, keep: bool, pipeline: &mut Pipeline) -> Result<Self> {
+    pub(super) async fn new(part: Part, keep: bool, pipeline: &mut Pipeline) -> Result<Self> {
+        let Part { records, end } = part;
         let positions = records.iter().map(|record| record.position.clone()).collect();
         let mut batch = Batch::with_capacity(records.len());
         let records = if keep {
@@ -66,7 +70,7 @@ impl Outbound {
         };
         let stage = OutboundStage::Settling(run(pipeline, batch).await?);
         let now = Instant::now();
-        Ok(Self { records, positions, stage, next_at: now, attempt: 0, since: now })
+        Ok(Self { records, positions, end, stage, next_at: now, attempt: 0, since: now })
     }
 
     /// Runs those again of which something failed for now, from what was polled.

@@ -5,7 +5,7 @@ use futures::future::BoxFuture;
 use penstock_api::batch::Stage as FailedStage;
 use penstock_api::{
     Constructor, Error, ErrorKind, Failure, Next, Polled, RawRecord, Result, SourceContext, SourceTask, TimestampType,
-    TransactionEnd,
+    TransactionBoundary, TransactionEnd,
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use super::about::producer_client_id;
+use super::boundaries::{Part, cut};
 use super::dead_letters::{self, DeadLetterSender};
 use super::errors::{Culprit, ErrorHandler, PolledRecord};
 use super::in_flight::{Head, InFlight};
@@ -86,6 +87,10 @@ struct Work {
     keeps_records: bool,
     /// Nothing is polled as long as one is there.
     outbound: Option<Outbound>,
+    /// The rest of a poll that a connector has cut into transactions; nor as long as one of these is.
+    parts: VecDeque<Part>,
+    /// It was said that the connector's boundaries do not count.
+    boundaries_told: bool,
     flight: InFlight,
     storing: Option<Storing>,
     /// Exactly once: offsets go with the records.
@@ -140,6 +145,8 @@ impl SourceLoop {
             reporter,
             topics_used: TopicsUsed::default(),
             outbound: None,
+            parts: VecDeque::new(),
+            boundaries_told: false,
             storing: None,
             transactions: once.map(|_| Transactions::new(boundary)),
             failure: None,
@@ -211,7 +218,8 @@ impl SourceLoop {
         let failed = |what: &str, error: &Error| {
             tracing::error!(error = %format!("{error:#}"), "the connector failed to {what}; the task goes on");
         };
-        if self.work.flight.has_delivered() {
+        // In a transaction nobody has them before it is committed.
+        if self.work.flight.has_delivered() && (self.work.transactions.is_none() || self.work.has_stored) {
             let delivered = self.work.flight.take_delivered();
             if let Err(error) = self.task.delivered(&delivered).await {
                 failed("take note of delivered records", &error);
@@ -223,7 +231,9 @@ impl SourceLoop {
         {
             failed("commit", &error);
         }
-        self.work.serve_requests();
+        // Behind what was polled already.
+        let boundaries = self.work.take_requests();
+        self.work.parts.extend(boundaries.into_iter().map(|boundary| Part { records: Vec::new(), end: Some(boundary.end) }));
     }
 
     /// Ends the task: what was sent gets some time to be acknowledged, and what is, is stored; after a failure as well, for the
@@ -255,17 +265,18 @@ impl Work {
     /// Whether the connector may give records now.
     fn may_poll(&self) -> bool {
         let is_free = self.transactions.as_ref().is_none_or(Transactions::is_idle);
-        !self.is_done && is_free && self.outbound.is_none() && self.flight.len() < IN_FLIGHT_MAX && self.poll_at <= Instant::now()
+        let has_sent = self.outbound.is_none() && self.parts.is_empty();
+        !self.is_done && is_free && has_sent && self.flight.len() < IN_FLIGHT_MAX && self.poll_at <= Instant::now()
     }
 
     fn has_news_for_task(&self) -> bool {
         // Never for what goes on without records: a poll that takes longer than that is apart would never end.
-        self.has_stored || (self.flight.has_delivered() && self.flight.is_empty())
+        self.has_stored || (self.transactions.is_none() && self.flight.has_delivered() && self.flight.is_empty())
     }
 
     /// Takes in what a poll came to.
     async fn polled(&mut self, polled: Result<Polled>, took: Duration) -> Result<()> {
-        self.serve_requests();
+        let boundaries = self.take_requests();
         let polled = match polled {
             Ok(polled) => polled,
             Err(error) if error.kind() == ErrorKind::Retriable => {
@@ -289,12 +300,23 @@ impl Work {
                 self.is_done = true;
             }
         }
-        if polled.records.is_empty() {
+        if !polled.records.is_empty() {
+            self.metrics.polled(polled.records.len(), took);
+        }
+        self.parts = cut(polled.records, &boundaries)?;
+        self.next_part().await
+    }
+
+    /// Begins with the next part of what was polled, unless something is to be done before.
+    async fn next_part(&mut self) -> Result<()> {
+        let is_free = self.transactions.as_ref().is_none_or(Transactions::is_idle);
+        let Some(part) = (is_free && self.outbound.is_none()).then(|| self.parts.pop_front()).flatten() else { return Ok(()) };
+        if part.records.is_empty() {
+            self.transactions.iter_mut().for_each(|transactions| transactions.ending = part.end);
             return Ok(());
         }
-        self.metrics.polled(polled.records.len(), took);
         let began = Instant::now();
-        self.outbound = Some(Outbound::new(polled.records, self.keeps_records, &mut self.pipeline).await?);
+        self.outbound = Some(Outbound::new(part, self.keeps_records, &mut self.pipeline).await?);
         self.metrics.stage(Stage::Convert, began.elapsed());
         Ok(())
     }
@@ -302,6 +324,7 @@ impl Work {
     /// One turn: take acknowledgements in, move the batch on, store offsets when it is time.
     async fn step(&mut self) -> Result<()> {
         self.take_outcomes().await?;
+        self.next_part().await?;
         self.advance().await?;
         self.end_transaction()?;
         self.store_if_due();
@@ -474,7 +497,14 @@ impl Work {
         });
         let sent: VecDeque<_> = sent.collect();
         if let Some(transactions) = &mut self.transactions {
-            transactions.add(sent.len(), &self.producer)?;
+            let own = self.offsets.primary().name();
+            if sent.iter().any(|(_, record)| *record.topic == *own) {
+                return Err(Error::fatal(format!(
+                    "Source tasks may not produce to their own offsets topics when exactly-once support is enabled, and this one gave a \
+                     record for {own}"
+                )));
+            }
+            transactions.add(sent.len(), outbound.end, &self.producer)?;
         }
         Ok(sent)
     }
@@ -494,6 +524,7 @@ impl Work {
         let offsets = stored_form(&self.spec.id.connector, &self.flight.take_heads());
         if offsets.is_empty() && !transactions.is_open {
             transactions.nothing_to_end();
+            self.has_stored = true;
         } else {
             transactions.end(end, offsets, &self.producer, &self.offsets);
         }
@@ -610,6 +641,7 @@ impl Work {
             }
         }
         let is_sending = |outbound: &Outbound| matches!(outbound.stage, OutboundStage::Sending(_));
+        self.parts.clear();
         if !clean || !self.outbound.as_ref().is_some_and(is_sending) {
             self.outbound = None;
         }
@@ -653,14 +685,22 @@ impl Work {
         }
     }
 
-    fn serve_requests(&mut self) {
+    /// Serves what the connector has asked for; answers where it ends transactions, if it may.
+    fn take_requests(&mut self) -> Vec<TransactionBoundary> {
         let requests = self.context.take_requests();
         if requests.reconfigure {
             self.reporter.report(Event::Reconfigure);
         }
-        if let (Some(end), Some(transactions)) = (requests.transaction, &mut self.transactions) {
-            transactions.asked(end);
+        let Some(transactions) = &self.transactions else { return Vec::new() };
+        if transactions.boundary == Boundary::Connector {
+            return requests.boundaries;
         }
+        if !requests.boundaries.is_empty() && !std::mem::replace(&mut self.boundaries_told, true) {
+            tracing::warn!(
+                "the connector ends transactions, which only transaction.boundary=connector lets it do: that is ignored"
+            );
+        }
+        Vec::new()
     }
 
     fn look_around(&mut self) {

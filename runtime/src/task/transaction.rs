@@ -63,26 +63,17 @@ impl Transactions {
     }
 
     /// A batch that became so many records is about to be sent; opens a transaction for it if none is.
-    pub(super) fn add(&mut self, records: usize, producer: &StreamProducer) -> Result<()> {
+    /// With `end` it ends behind them.
+    pub(super) fn add(&mut self, records: usize, end: Option<TransactionEnd>, producer: &StreamProducer) -> Result<()> {
         self.since.get_or_insert_with(Instant::now);
         if records > 0 && !self.is_open {
             producer.begin()?;
             self.is_open = true;
         }
         self.records += records;
-        if self.boundary == Boundary::Poll {
-            self.ending = Some(TransactionEnd::Commit);
-        }
+        let end = if self.boundary == Boundary::Poll { Some(TransactionEnd::Commit) } else { end };
+        self.ending = end.or(self.ending);
         Ok(())
-    }
-
-    /// The connector has said where it ends.
-    pub(super) fn asked(&mut self, end: TransactionEnd) {
-        if self.boundary == Boundary::Connector {
-            self.ending = Some(end);
-        } else {
-            tracing::warn!("the connector bounds transactions, which only transaction.boundary=connector lets it do");
-        }
     }
 
     /// When its time is over, if it ends by time.

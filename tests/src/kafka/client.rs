@@ -175,9 +175,10 @@ impl Kafka {
         .await?
     }
 
-    /// The end offset of each partition: how many records were ever produced to it, transaction marks included.
+    /// The end offset of each partition: how many records were ever produced to it, transaction marks and what is not committed
+    /// included.
     pub async fn end_offsets(&self, topic: &str) -> Result<BTreeMap<i32, i64>> {
-        let client: BaseConsumer = self.client().create()?;
+        let client: BaseConsumer = self.client().set("isolation.level", "read_uncommitted").create()?;
         let partitions = self.partitions(topic).await?;
         let topic = topic.to_owned();
         tokio::task::spawn_blocking(move || {

@@ -52,6 +52,6 @@ impl Instance {
     }
 }
 
-fn pairs(props: &Props) -> Vec<(String, String)> {
+pub(super) fn pairs(props: &Props) -> Vec<(String, String)> {
     props.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
 }
