@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::ends::{self, End};
 use super::group_members;
 pub use super::group_members::GroupMember;
 use super::group_offsets::{self, Change};
@@ -319,6 +320,18 @@ impl Admin {
             partitions.into_iter().map(of).collect()
         })
         .await
+    }
+
+    /// Where each partition of a topic ends, in one sense or the other.
+    ///
+    /// # Errors
+    /// `Retriable` when no broker answers, or the topic is not there.
+    pub async fn topic_ends(&self, topic: &str, end: End) -> Result<BTreeMap<i32, i64>> {
+        let what = format!("look up the ends of topic {topic}");
+        let missing = || Error::retriable(format!("{what}: it is not there yet"));
+        let partitions = self.partitions(topic).await?.ok_or_else(missing)?;
+        let (timeout, topic) = (self.timeout, topic.to_owned());
+        self.blocking(&what, move |inner| ends::of_topic(inner.inner().native_client(), &topic, partitions, end, timeout)).await
     }
 
     fn options(&self) -> AdminOptions {

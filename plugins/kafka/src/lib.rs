@@ -8,6 +8,7 @@ mod group_offsets;
 mod group_members;
 mod groups;
 mod topic_settings;
+mod ends;
 pub mod admin;
 mod fetch;
 mod native;
@@ -20,6 +21,7 @@ mod trouble;
 
 pub use admin::{Admin, Commits, Committed, GroupChange, GroupMember, NewTopic};
 pub use consumer::{Commit, Connection, Consumer, Departure, Polled};
+pub use ends::End;
 pub use producer::{Ack, Delivered, Outgoing, Producer};
 pub use settings::{AdminSettings, ConsumerSettings, ProducerSettings};
 pub use stream::{Outcome, StreamProducer, Undelivered};

@@ -544,12 +544,16 @@ pub(super) struct Element {
 pub(super) unsafe fn elements(list: *const rd::rd_kafka_topic_partition_list_t) -> Vec<Element> {
     // SAFETY: a valid list has `cnt` elements.
     let list = unsafe { slice((*list).elems, (*list).cnt) };
-    let element = |e: &rd::rd_kafka_topic_partition_t| {
-        // SAFETY: an element's topic is a valid text, and its metadata as long as it says.
-        let (topic, note) = unsafe { (text(e.topic), note(e)) };
-        Element { topic, partition: e.partition, offset: e.offset, note, code: e.err }
-    };
-    list.iter().map(element).collect()
+    // SAFETY: the elements of a valid list are valid.
+    list.iter().map(|e| unsafe { element(e) }).collect()
+}
+
+/// # Safety
+/// Its topic must be a valid text, and its metadata as long as it says.
+pub(super) unsafe fn element(e: &rd::rd_kafka_topic_partition_t) -> Element {
+    // SAFETY: the caller's promise.
+    let (topic, note) = unsafe { (text(e.topic), note(e)) };
+    Element { topic, partition: e.partition, offset: e.offset, note, code: e.err }
 }
 
 /// The notes that stand beside committed offsets: topic, partition and text of those that have one.

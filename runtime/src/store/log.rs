@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use penstock_api::{Error, ErrorKind, Props, Result};
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, StreamConsumer};
+use rdkafka::consumer::{Consumer, ConsumerContext, StreamConsumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::metadata::{MetadataPartition, MetadataTopic};
@@ -18,7 +18,7 @@ use super::memory::{Memory, MemoryReader};
 use super::offset_file::OffsetFile;
 use super::topic::{self, TopicSpec};
 use crate::config::WorkerConfig;
-use crate::kafka::{Admin, Outgoing, Producer, settings};
+use crate::kafka::{Admin, End, Outgoing, Producer, settings};
 
 /// Makes the worker's own clients, by the connection settings of the worker file.
 #[derive(Clone)]
@@ -217,15 +217,10 @@ impl Clients {
         if self.is_standalone() {
             return Ok(());
         }
-        let client = |isolation: &str| -> Result<Arc<BaseConsumer>> {
-            let mut settings = self.consumer("the internal topics", &[])?;
-            settings.set("enable.auto.commit", "false").set("isolation.level", isolation);
-            Ok(Arc::new(settings.create().map_err(cannot("make a consumer for the internal topics"))?))
-        };
-        let (all, settled) = (client("read_uncommitted")?, client("read_committed")?);
+        let admin = self.admin()?;
         let mut wait = RETRY_MIN;
         let wanted = loop {
-            match ends(&all, topic).await {
+            match admin.topic_ends(topic, End::Written).await {
                 Ok(wanted) => break wanted,
                 Err(error) => self.unreached(error, &mut wait).await?,
             }
@@ -233,7 +228,7 @@ impl Clients {
         let began = Instant::now();
         let mut told = false;
         loop {
-            match ends(&settled, topic).await {
+            match admin.topic_ends(topic, End::Settled).await {
                 Ok(seen) if wanted.iter().all(|(partition, end)| seen.get(partition).is_some_and(|seen| seen >= end)) => {
                     return Ok(());
                 }
@@ -266,17 +261,7 @@ impl Clients {
     }
 }
 
-/// The end of each partition, as far as the client's isolation level lets it see.
-async fn ends(client: &Arc<BaseConsumer>, topic: &str) -> Result<BTreeMap<i32, i64>> {
-    let (client, topic) = (client.clone(), topic.to_owned());
-    let asked = tokio::task::spawn_blocking(move || {
-        let what = |error: KafkaError| Error::retriable(format!("look up the end of topic {topic}")).with_source(error);
-        ends_now(&*client, &topic).map_err(what)
-    });
-    asked.await.map_err(|panicked| Error::fatal("look up the end of a topic").with_source(panicked))?
-}
-
-/// The same, keeping the thread.
+/// The end of each partition, as far as the client's isolation level lets it see. Blocks.
 fn ends_now<C: ConsumerContext>(client: &impl Consumer<C>, topic: &str) -> Result<BTreeMap<i32, i64>, KafkaError> {
     let metadata = client.fetch_metadata(Some(topic), LEADERS_TIMEOUT)?;
     let partitions = metadata.topics().iter().flat_map(MetadataTopic::partitions).map(MetadataPartition::id);
