@@ -4,6 +4,8 @@ mod beside_java;
 mod boundaries;
 mod exactly_once;
 mod script;
+mod shards;
+mod support;
 
 use anyhow::{Context, Result, ensure};
 use penstock_tests::connect::Config;

@@ -56,6 +56,11 @@ pub trait Starter: Send + Sync + 'static {
         Err(Error::config("there are no sources here"))
     }
 
+    /// Whether this worker's sources are exactly once.
+    fn is_exactly_once(&self) -> bool {
+        false
+    }
+
     /// Fences the producers of so many tasks of a source: nothing that they have not committed is ever seen.
     async fn fence(&self, _props: &Props, _tasks: u32) -> Result<()> {
         Err(Error::config("there are no sources here"))
@@ -206,6 +211,10 @@ impl Starter for PluginStarter {
             return Err(Error::config(format!("{} is not a source", config.plugin.class)));
         };
         Ok(Source { connector: make(), offsets: self.offsets_of(&config), props: config.props })
+    }
+
+    fn is_exactly_once(&self) -> bool {
+        self.worker.exactly_once
     }
 
     async fn fence(&self, props: &Props, tasks: u32) -> Result<()> {

@@ -15,7 +15,7 @@ use super::restart::RestartPlan;
 use super::stage::Stages;
 use super::starter::Starter;
 use super::view::{ConfigPatch, ConnectorInfo, ConnectorStatus, ConnectorType, OffsetPatch, TargetState};
-use crate::store::config::{ConfigState, Event, deletion, task_set};
+use crate::store::config::{ConfigState, ConnectorView, Event, deletion, task_set};
 use crate::store::status::StatusStore;
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T>>;
@@ -251,6 +251,13 @@ impl Writer {
                  connector by issuing a 'PUT' request to the '/connectors/{name}/stop' endpoint"
             )));
         }
+        if self.starter.is_exactly_once() && self.starter.describe(connector.props()).kind == ConnectorType::Source {
+            // Invariant 4. Else a task that was frozen might commit over the new offsets. The first half is Java's.
+            self.fence_older(connector).await.map_err(|why| {
+                let text = "Failed to perform zombie fencing for source connector prior to modifying offsets";
+                HerderError::Internal(format!("{text}: {why}"))
+            })?;
+        }
         let _stage = self.stages.enter(format!("modifying the offsets of connector {name}"));
         self.progress.change(name, connector.props(), patch).await
     }
@@ -281,6 +288,12 @@ impl Writer {
         if committed.is_some() && committed != connector.runnable_since() {
             return Err(HerderError::Conflict(format!("the tasks of connector {name} were planned anew meanwhile")));
         }
+        self.fence_older(connector).await
+    }
+
+    /// Fences what older generations of a source's tasks may still write.
+    async fn fence_older(&mut self, connector: ConnectorView<'_>) -> Result<()> {
+        let name = connector.name;
         let tasks = u32::try_from(connector.tasks().len()).unwrap_or(u32::MAX);
         // As in Java: a single task's successor fences it by its own beginning.
         if let Some(count) = connector.pending_fencing().filter(|count| *count != 1 || tasks != 1) {

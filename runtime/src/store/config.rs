@@ -94,9 +94,9 @@ impl ConfigState {
                 self.slot(name).connector = Some(Connector { written: offset, props });
             }
             Event::Connector { name, props: None } => {
-                // The target state has a tombstone of its own.
-                let target = self.slot(name.clone()).target;
-                *self.slot(name) = Slot { target, ..Slot::default() };
+                // The target state has a tombstone of its own. A later connector of the same name has the same producers to fence.
+                let Slot { target, fencing, .. } = *self.slot(name.clone());
+                *self.slot(name) = Slot { target, fencing, ..Slot::default() };
             }
             Event::Task { id, props: Some(props) } => {
                 self.slot(id.connector).deferred.insert(id.task, props);
@@ -286,6 +286,19 @@ mod tests {
         assert_eq!(after.connector("a").unwrap().runnable_since(), Some(3));
         assert!(!after.connector("a").unwrap().tasks_differ(&[props(1), props(1)]));
         assert_eq!(after.next_offset(), 4);
+    }
+
+    #[test]
+    fn producers_of_a_deleted_connector_are_fenced_before_those_of_its_namesake() {
+        let mut events = vec![connector("a", 1)];
+        events.extend(tasks_of("a", 1, 3));
+        events.push(Event::Fencing { name: "a".into(), tasks: Some(3) });
+        let state = fold(&numbered(events.clone()));
+        assert_eq!(state.connector("a").unwrap().pending_fencing(), None);
+        events.extend(deletion(&state.connector("a").unwrap()));
+        events.push(connector("a", 2));
+        events.extend(tasks_of("a", 2, 1));
+        assert_eq!(fold(&numbered(events)).connector("a").unwrap().pending_fencing(), Some(3));
     }
 
     #[test]

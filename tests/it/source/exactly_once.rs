@@ -8,6 +8,7 @@ use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use std::time::Duration;
 
+use super::shards::Shards;
 use super::{Lines, SOON, numbered};
 
 fn builder(kafka: &Kafka) -> penstock_tests::worker::Builder {
@@ -105,6 +106,129 @@ async fn a_zombie_is_fenced() -> Result<()> {
     .await
 }
 
+/// Two workers with the tasks of a component between them, and one of them frozen in the middle of its transactions.
+struct Frozen {
+    workers: [Worker; 2],
+    zombie: usize,
+    shards: Shards,
+}
+
+impl Frozen {
+    /// The zombie runs task 2 of three, if not more, and its tasks are to run elsewhere.
+    async fn new(kafka: &Kafka) -> Result<Self> {
+        let builder = builder(kafka).with_test_components()?;
+        let workers = [builder.clone().start().await?, builder.start().await?];
+        let shards = Shards::new(kafka, 3).await?;
+        // Transactions are open nearly all the time.
+        let open = [("transaction.boundary", "interval"), ("transaction.boundary.interval.ms", "500")];
+        workers[0].connect().create(&shards.name, &shards.config(&open)).await?;
+        workers[0].connect().wait_running(&shards.name, 3).await?;
+        shards.flow(kafka, 20).await?;
+        let status = workers[0].connect().status(&shards.name).await?.ok()?;
+        let owner = status["tasks"][2]["worker_id"].as_str().unwrap_or_default();
+        let zombie = usize::from(!workers[0].connect().url().ends_with(owner));
+        workers[zombie].signal(Signal::SIGSTOP)?;
+        Ok(Self { workers, zombie, shards })
+    }
+
+    fn other(&self) -> &Worker {
+        &self.workers[1 - self.zombie]
+    }
+
+    /// Waits until the other worker leads, and does what it is asked for.
+    async fn ask(&self, what: &str, ask: impl AsyncFn(&penstock_tests::Connect) -> Result<penstock_tests::Answer>) -> Result<()> {
+        wait_until(what, SOON, async || {
+            let answer = ask(self.other().connect()).await?;
+            ensure!(answer.status < 300, "{answer:?}");
+            Ok(true)
+        })
+        .await
+    }
+
+    /// Wakes the zombie and waits until it has noticed.
+    async fn wake(&self) -> Result<()> {
+        let said = self.workers[self.zombie].log_text().len();
+        self.workers[self.zombie].signal(Signal::SIGCONT)?;
+        wait_until("the zombie to find itself fenced", SOON, async || {
+            let log = self.workers[self.zombie].log_text();
+            Ok(log.get(said..).is_some_and(|new| new.contains("this one is fenced")))
+        })
+        .await
+    }
+}
+
+/// Tasks of an older generation may have higher numbers than there are tasks now: the leader fences as many as there were.
+#[tokio::test]
+async fn zombies_of_a_larger_generation_are_fenced() -> Result<()> {
+    let kafka = Kafka::shared().await?;
+    let it = Frozen::new(kafka).await?;
+    let fewer = json!(it.shards.config(&[("tasks.max", "1")]));
+    it.ask("the new configuration", async |connect| connect.put(&format!("/connectors/{}/config", it.shards.name), &fewer).await)
+        .await?;
+    let connect = it.other().connect();
+    wait_until("one task to run", SOON, async || {
+        let status = connect.status(&it.shards.name).await?.ok()?;
+        let tasks = status["tasks"].as_array().map(Vec::as_slice).unwrap_or_default();
+        Ok(tasks.len() == 1
+            && tasks[0]["state"] == "RUNNING"
+            && connect.url().ends_with(tasks[0]["worker_id"].as_str().unwrap_or("?")))
+    })
+    .await?;
+    // It has taken over the shards of all.
+    it.shards.flow(kafka, 20).await?;
+    it.wake().await?;
+    it.shards.flow(kafka, 20).await?;
+    it.shards.once_in_order(kafka, connect).await
+}
+
+/// A connector that was deleted and made anew has the transactional ids of its namesake.
+#[tokio::test]
+async fn zombies_of_a_deleted_connector_are_fenced_by_its_namesake() -> Result<()> {
+    let kafka = Kafka::shared().await?;
+    let it = Frozen::new(kafka).await?;
+    let path = format!("/connectors/{}", it.shards.name);
+    it.ask("the connector to go", async |connect| connect.delete(&path).await).await?;
+    let fewer = it.shards.config(&[("tasks.max", "1")]);
+    let connect = it.other().connect();
+    connect.create(&it.shards.name, &fewer).await?;
+    it.shards.flow(kafka, 20).await?;
+    it.wake().await?;
+    it.shards.flow(kafka, 20).await?;
+    it.shards.once_in_order(kafka, connect).await
+}
+
+/// Offsets that a user alters or resets stay so, whoever wakes up later.
+#[tokio::test]
+async fn zombies_do_not_write_over_altered_and_reset_offsets() -> Result<()> {
+    let kafka = Kafka::shared().await?;
+    for is_reset in [false, true] {
+        let it = Frozen::new(kafka).await?;
+        let path = |what: &str| format!("/connectors/{}/{what}", it.shards.name);
+        it.ask("the connector to stop", async |connect| connect.put(&path("stop"), &Value::Null).await).await?;
+        let altered = json!({"offsets": [{"partition": {"shard": 2}, "offset": {"next": 1_000_000}}]});
+        it.ask("the offsets to be changed", async |connect| {
+            if is_reset {
+                connect.delete(&path("offsets")).await
+            } else {
+                connect.send(reqwest::Method::PATCH, &path("offsets"), Some(&altered)).await
+            }
+        })
+        .await?;
+        let connect = it.other().connect();
+        let (stored, read) = (it.shards.stored(connect).await?, it.shards.read(kafka).await?);
+        ensure!(stored.get(&2).copied() == (!is_reset).then_some(1_000_000), "{stored:?}");
+        it.wake().await?;
+        // Nothing runs, so nothing changes; and what was open when it froze is not there.
+        wait_until("both workers to be there", SOON, async || {
+            Ok(it.workers[it.zombie].connect().get("/health").await?.status == 200)
+        })
+        .await?;
+        let now = (it.shards.stored(connect).await?, it.shards.read(kafka).await?);
+        ensure!(now == (stored, read), "{:?}", now.0);
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_worker_without_it_refuses_what_requires_it() -> Result<()> {
     let kafka = Kafka::shared().await?;
@@ -117,10 +241,11 @@ async fn a_worker_without_it_refuses_what_requires_it() -> Result<()> {
     let required = [("exactly.once.support", "required")];
     let disabled = "This worker does not have exactly-once source support enabled.";
     ensure!(refusal(&plain, &required).await?.contains(disabled));
-    ensure!(refusal(&plain, &[("transaction.boundary", "connector")]).await?.contains(disabled));
     let refused = refusal(&once, &[("exactly.once.support", "required"), ("file", "")]).await?;
     ensure!(refused.contains("does not support exactly-once semantics with the provided configuration"), "{refused}");
-    let refused = refusal(&once, &[("transaction.boundary", "connector")]).await?;
-    ensure!(refused.contains("does not support connector-defined transaction boundaries"), "{refused}");
+    for worker in [&plain, &once] {
+        let refused = refusal(worker, &[("transaction.boundary", "connector")]).await?;
+        ensure!(refused.contains("does not support connector-defined transaction boundaries"), "{refused}");
+    }
     Ok(())
 }
