@@ -23,6 +23,7 @@ use super::share::Placement;
 use super::stage::Stages;
 use super::starter::Starter;
 use super::units::{UnitEvent, Units};
+use super::wishes::Wishes;
 use super::writer::{Reply, Write};
 use crate::logging::Loggers;
 use crate::metrics::Metrics;
@@ -36,6 +37,8 @@ use crate::task::errors::trace;
 /// What the loop can be asked: what is done here and written nowhere.
 pub(super) enum Request {
     Health(Reply<()>),
+    /// A task of the connector, on another worker, wants its tasks planned anew.
+    Plan(Arc<str>, Reply<()>),
     RestartConnector(Arc<str>, Reply<()>),
     RestartTask(TaskId, Reply<()>),
 }
@@ -65,6 +68,7 @@ pub(super) struct Herd {
     standing: watch::Receiver<Standing>,
     peers: Peers,
     plans: Option<Plans>,
+    wishes: Wishes,
     leaving: bool,
     /// It leaves, and goes on until others are given what it runs.
     lingers: bool,
@@ -94,6 +98,7 @@ impl Herd {
             config: told.configs.subscribe(),
             peers: shared.peers.clone(),
         };
+        let wishes = Wishes::new(told.placements.subscribe(), told.configs.subscribe(), shared.peers.clone(), happenings.clone());
         revive::look_regularly(shared.metrics.stalled_after(), happenings.clone());
         Self {
             worker_id: shared.worker_id.clone(),
@@ -115,6 +120,7 @@ impl Herd {
             standing: shared.standing.clone(),
             peers: shared.peers.clone(),
             plans: shared.plans.clone(),
+            wishes,
             leaving: false,
             lingers: false,
         }
@@ -176,6 +182,7 @@ impl Herd {
             UnitEvent::Ended { unit, launch } => self.ended(unit, launch),
             UnitEvent::Revive { unit, launch } => self.revive(unit, launch),
             UnitEvent::Look => self.look(),
+            UnitEvent::Wished { name } => self.wishes.brought(&name),
             UnitEvent::NotWritten { name, launch } => {
                 if self.units.state_of(&Unit::Connector(name.clone()), launch) == Some(TargetState::Started) {
                     self.units.plan_again(&name, &self.config());
@@ -189,6 +196,10 @@ impl Herd {
         let config = self.config();
         match request {
             Request::Health(reply) => drop(reply.send(Ok(()))),
+            Request::Plan(name, reply) => {
+                let known = config.connector(&name).map(|_| ()).ok_or_else(|| unknown(&name));
+                drop(reply.send(known.and_then(|()| self.plan_own(&name))));
+            }
             Request::RestartConnector(name, reply) => {
                 let _stage = stages.enter(format!("restarting connector {name}"));
                 let known = config.connector(&name).map(|_| ()).ok_or_else(|| unknown(&name));
@@ -493,11 +504,22 @@ impl Herd {
     }
 
     /// A task wants its connector to plan anew; the connector may be elsewhere.
-    fn plan_again(&self, name: &Arc<str>) {
-        if self.units.launch_of(&Unit::Connector(name.clone())).is_some() {
-            return self.units.plan_again(name, &self.config());
+    fn plan_again(&mut self, name: &Arc<str>) {
+        if self.plan_own(name).is_err() {
+            self.wishes.bring(name);
         }
-        tracing::warn!(connector = %name, "a task wants its connector to plan its tasks anew, and that runs on another worker: restart it");
+    }
+
+    /// One that has failed plans when it is restarted.
+    fn plan_own(&self, name: &Arc<str>) -> std::result::Result<(), HerderError> {
+        let unit = Unit::Connector(name.clone());
+        if self.units.launch_of(&unit).is_none() {
+            return Err(HerderError::Elsewhere(self.placement().owner_url(&unit).map(Into::into)));
+        }
+        if self.units.is_live(name) {
+            self.units.plan_again(name, &self.config());
+        }
+        Ok(())
     }
 
     fn ended(&mut self, unit: Unit, launch: i64) {

@@ -338,6 +338,13 @@ impl Herder {
         self.write(|reply| Write::Fence { name: name.into(), committed, reply }).await
     }
 
+    /// Has a connector that runs here plan its tasks anew, for one of its tasks elsewhere. The call is to be signed by that worker.
+    pub async fn plan(&self, name: &str, body: &[u8], signature: Signature<'_>) -> Result<()> {
+        self.of_cluster("requests for new task configurations")?;
+        self.verify(body, signature).await?;
+        self.ask(|reply| Request::Plan(name.into(), reply)).await
+    }
+
     /// Refuses what only workers of a cluster ask of each other.
     fn of_cluster(&self, what: &str) -> Result<()> {
         match self.shared.progress.clients.is_standalone() {

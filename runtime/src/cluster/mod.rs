@@ -21,6 +21,7 @@ pub mod peers;
 mod fence;
 mod units;
 mod plans;
+mod wishes;
 mod observed;
 mod leader;
 mod herd;

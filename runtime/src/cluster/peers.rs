@@ -89,6 +89,14 @@ impl Peers {
         self.call(reqwest::Method::PUT, leader, &path, key, Vec::new()).await
     }
 
+    /// Asks the worker that runs a connector to have its tasks planned anew.
+    ///
+    /// # Errors
+    /// That worker's refusal, or why it was not reached.
+    pub async fn put_plan(&self, worker: &str, key: &SessionKey, connector: &str) -> Result<(), String> {
+        self.call(reqwest::Method::PUT, worker, &format!("connectors/{}/plan", encoded(connector)), key, Vec::new()).await
+    }
+
     /// A signed call.
     async fn call(
         &self,

@@ -41,6 +41,10 @@ pub(super) enum UnitEvent {
         unit: Unit,
         launch: i64,
     },
+    /// A task's wish for a new plan has been brought to its connector, or given up.
+    Wished {
+        name: Arc<str>,
+    },
     /// What a connector planned could not be written.
     NotWritten {
         name: Arc<str>,
@@ -111,6 +115,11 @@ impl Units {
     /// Which start of the unit is the newest.
     pub(super) fn launch_of(&self, unit: &Unit) -> Option<i64> {
         self.live.get(unit).map(|live| live.launch)
+    }
+
+    /// Whether the connector is here and has not failed.
+    pub(super) fn is_live(&self, name: &Arc<str>) -> bool {
+        self.live.get(&Unit::Connector(name.clone())).is_some_and(|live| live.running.phase == Phase::Live)
     }
 
     /// Whether a connector has planned its tasks for the first time since it was started.

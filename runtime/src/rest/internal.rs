@@ -13,7 +13,10 @@ use super::error::{ApiError, ApiResult};
 use crate::cluster::signature::{ALGORITHM_HEADER, SIGNATURE_HEADER, Signature};
 
 pub(super) fn routes() -> Router<Rest> {
-    Router::new().route("/connectors/{connector}/tasks", post(put_tasks)).route("/connectors/{connector}/fence", put(fence))
+    Router::new()
+        .route("/connectors/{connector}/tasks", post(put_tasks))
+        .route("/connectors/{connector}/fence", put(fence))
+        .route("/connectors/{connector}/plan", put(plan))
 }
 
 #[derive(Deserialize)]
@@ -52,6 +55,12 @@ async fn fence(
     body: Bytes,
 ) -> ApiResult<StatusCode> {
     rest.herder.fence(&name, query.committed, &body, signature(&headers)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Ours: a worker brings the wish of a task for its connector, which runs here, to plan anew.
+async fn plan(State(rest): State<Rest>, Path(name): Path<String>, headers: HeaderMap, body: Bytes) -> ApiResult<StatusCode> {
+    rest.herder.plan(&name, &body, signature(&headers)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -24,7 +24,11 @@ mod tests {
     use super::*;
 
     /// Routes that others than clients call.
-    const NOT_DESCRIBED: &[(&str, &str)] = &[("/connectors/{connector}/tasks", "post"), ("/connectors/{connector}/fence", "put")];
+    const NOT_DESCRIBED: &[(&str, &str)] = &[
+        ("/connectors/{connector}/tasks", "post"),
+        ("/connectors/{connector}/fence", "put"),
+        ("/connectors/{connector}/plan", "put"),
+    ];
 
     fn described() -> BTreeSet<(String, String)> {
         let description: Value = serde_json::from_str(DESCRIPTION).expect("JSON");
