@@ -92,18 +92,22 @@ impl StreamProducer {
     }
 
     /// Begins to write in transactions, under the `transactional.id` of the settings: whoever wrote under it before is fenced, and what
-    /// they left open is aborted. Waits for the brokers as long as it takes; may be dropped while waiting.
+    /// they left open is aborted. Waits for the brokers until it is given up; then it answers `false` within a second, and is to be
+    /// [closed](Self::close). It must not be dropped while it waits: left to itself it might begin after its successor, and fence that.
     ///
     /// # Errors
     /// `Config` when this principal may not use the id.
-    pub async fn init_transactions(&self) -> Result<()> {
+    pub async fn init_transactions(&self, is_given_up: impl Fn() -> bool) -> Result<bool> {
         while let Err(error) = self.blocking(|inner| inner.init_transactions(STEP)).await {
             if !is_retriable(&error) {
                 return Err(self.failure(&error, "begin transactions"));
             }
+            if is_given_up() {
+                return Ok(false);
+            }
             tracing::debug!(who = self.who, "cannot begin transactions yet: {error}");
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Opens a transaction for what is sent from now on.
@@ -210,7 +214,10 @@ impl ClientContext for Outcomes {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.told.error(error, reason);
+        // Being fenced is told to whoever writes.
+        if !error.rdkafka_error_code().is_some_and(|code| code == Code::Fatal || FENCED.contains(&code)) {
+            self.told.error(error, reason);
+        }
     }
 }
 

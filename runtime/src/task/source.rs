@@ -53,7 +53,8 @@ pub fn start(
 ) -> TaskHandle {
     let kept = spec.clone();
     unit::supervise(&kept, events, move |mut wanted, reporter| async move {
-        let starting = SourceLoop::start(spec, offsets, once, reporter);
+        let Some(producer) = producer(&spec, once.as_ref(), &mut wanted).await? else { return Ok(()) };
+        let starting = SourceLoop::start(spec, offsets, once.is_some(), producer, reporter);
         let mut source = tokio::select! {
             started = starting => started?,
             // Nothing was read yet, and brokers may let it wait for long.
@@ -116,7 +117,13 @@ struct Storing {
 }
 
 impl SourceLoop {
-    async fn start(spec: TaskSpec, offsets: OffsetStore, once: Option<ExactlyOnce>, reporter: Reporter) -> Result<Self> {
+    async fn start(
+        spec: TaskSpec,
+        offsets: OffsetStore,
+        is_once: bool,
+        producer: StreamProducer,
+        reporter: Reporter,
+    ) -> Result<Self> {
         let config = &spec.connector;
         let Constructor::Source(make) = &config.plugin.construct else {
             return Err(Error::config(format!("connector.class {} is no source", config.plugin.class)));
@@ -124,7 +131,6 @@ impl SourceLoop {
         offsets.ensure().await.map_err(|e| e.context(format!("offsets of task {}", spec.id)))?;
         let pipeline = Pipeline::start(config, &spec.id).await?;
         let dead_letters = DeadLetterSender::start(config, &spec.id, spec.metrics.clone()).await?;
-        let producer = producer(&spec, once.as_ref()).await?;
         let boundary = config.source.as_ref().and_then(|source| source.boundary).unwrap_or(Boundary::Poll);
         let context = SourceContext::new(spec.id.clone(), Arc::new(offsets.clone())).counting(spec.metrics.clone());
         let mut task = make().task();
@@ -148,7 +154,7 @@ impl SourceLoop {
             parts: VecDeque::new(),
             boundaries_told: false,
             storing: None,
-            transactions: once.map(|_| Transactions::new(boundary)),
+            transactions: is_once.then(|| Transactions::new(boundary)),
             failure: None,
             last_stored: now,
             commit_to_tell: false,
@@ -742,19 +748,38 @@ fn stored_form(connector: &Arc<str>, heads: &[Head]) -> Vec<SourceOffset> {
 
 /// The task's producer. Invariant 4: when it is exactly once, older generations were fenced before it begins, and it is of the newest
 /// after it has begun; what could begin in between is then known to have been fenced.
-async fn producer(spec: &TaskSpec, once: Option<&ExactlyOnce>) -> Result<StreamProducer> {
+///
+/// `None`: it was told to end before. One that has started to begin is waited for: dropped, it might begin behind its successor's back.
+async fn producer(
+    spec: &TaskSpec,
+    once: Option<&ExactlyOnce>,
+    wanted: &mut watch::Receiver<Wanted>,
+) -> Result<Option<StreamProducer>> {
     let mut props = spec.connector.producer.clone();
     props.entry("client.id".into()).or_insert_with(|| producer_client_id(&spec.id));
     let who = format!("task {}", spec.id);
-    let Some(once) = once else { return StreamProducer::new(settings::producer(&who, &props)?) };
-    (once.fence)().await?;
+    let Some(once) = once else { return StreamProducer::new(settings::producer(&who, &props)?).map(Some) };
+    if !fenced(once, wanted).await? {
+        return Ok(None);
+    }
     props.insert("transactional.id".into(), once.transactional_id.clone());
     props.insert("enable.idempotence".into(), "true".into());
     // librdkafka takes none that is longer than a transaction may be.
     let timeout = props.entry("transaction.timeout.ms".into()).or_insert_with(|| COMMIT_TIMEOUT.as_millis().to_string()).clone();
     props.insert("delivery.timeout.ms".into(), timeout);
     let producer = StreamProducer::new(settings::producer(&who, &props)?)?;
-    producer.init_transactions().await?;
-    (once.fence)().await?;
-    Ok(producer)
+    let begun = producer.init_transactions(|| wanted.borrow().is_end()).await?;
+    if begun && fenced(once, wanted).await? {
+        return Ok(Some(producer));
+    }
+    producer.close().await;
+    Ok(None)
+}
+
+/// Has older generations fenced; `false` when the task was told to end meanwhile.
+async fn fenced(once: &ExactlyOnce, wanted: &mut watch::Receiver<Wanted>) -> Result<bool> {
+    tokio::select! {
+        fenced = (once.fence)() => fenced.map(|()| true),
+        _ = wanted.wait_for(|wanted| wanted.is_end()) => Ok(false),
+    }
 }
