@@ -3,6 +3,7 @@
 mod beside_java;
 mod boundaries;
 mod exactly_once;
+mod kills;
 mod replan;
 mod script;
 mod shards;

@@ -18,6 +18,7 @@ pub use secured::Secured;
 
 use crate::ground;
 use crate::process::{Launch, Process};
+use crate::tap::Tap;
 
 const START_LIMIT: Duration = Duration::from_secs(180);
 
@@ -47,6 +48,8 @@ pub struct Builder {
     jvm: Vec<String>,
     /// Name and security protocol.
     listeners: Vec<(String, String)>,
+    /// Clients that come through it can be killed, and brokers, at a chosen request.
+    tap: Option<Tap>,
     /// Further arguments for the formatting of its folder.
     format: Vec<String>,
 }
@@ -67,7 +70,15 @@ impl Kafka {
     pub fn builder() -> Builder {
         // Small and quick to start; the benchmark asks for more.
         let jvm = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"].map(String::from).into();
-        Builder { nodes: 1, properties: BTreeMap::new(), heap_max_mb: 512, jvm, listeners: Vec::new(), format: Vec::new() }
+        Builder {
+            nodes: 1,
+            properties: BTreeMap::new(),
+            heap_max_mb: 512,
+            jvm,
+            listeners: Vec::new(),
+            tap: None,
+            format: Vec::new(),
+        }
     }
 
     /// `bootstrap.servers`, all of them.
@@ -109,6 +120,11 @@ impl Kafka {
     /// The brokers, by their ids: 1, 2, ...
     pub fn brokers(&self) -> std::ops::RangeInclusive<i32> {
         1..=self.replication()
+    }
+
+    /// Of the brokers' processes, in their order.
+    pub fn pids(&self) -> Vec<u32> {
+        self.nodes.iter().map(|node| node.process.pid()).collect()
     }
 
     /// Ends one broker as `kill -9` does.
@@ -192,6 +208,11 @@ impl Builder {
         self
     }
 
+    /// One more place to listen, which clients reach through the tap only; it has as many ways as there are brokers.
+    pub fn tapped(self, tap: &Tap) -> Self {
+        Self { tap: Some(tap.clone()), ..self.listener(TAPPED, "PLAINTEXT") }
+    }
+
     /// A user with a SCRAM password, for `SCRAM-SHA-256` or `SCRAM-SHA-512`.
     pub fn scram_user(mut self, mechanism: &str, name: &str, password: &str) -> Self {
         self.format.extend(["--add-scram".into(), format!("{mechanism}=[name={name},password={password}]")]);
@@ -220,6 +241,9 @@ impl Builder {
             let node = self.launch(&ground, &addresses, id, &mut kafka.addresses).await?;
             kafka.nodes.push(node);
         }
+        if let Some(tap) = &self.tap {
+            tap.lead_to(kafka.address(TAPPED));
+        }
         for broker in kafka.brokers() {
             kafka.until_ready(broker).await?;
         }
@@ -238,9 +262,11 @@ impl Builder {
         let mut properties = addresses.properties(id, &data.join("logs").to_string_lossy());
         for (name, protocol) in &self.listeners {
             let address = format!("127.0.0.1:{}", ground::free_port()?);
+            let tap = self.tap.as_ref().filter(|_| name == TAPPED);
+            let advertised = tap.map_or(&address, |tap| &tap.addresses()[id - 1]);
             for (key, entry) in [
                 ("listeners", format!(",{name}://{address}")),
-                ("advertised.listeners", format!(",{name}://{address}")),
+                ("advertised.listeners", format!(",{name}://{advertised}")),
                 ("listener.security.protocol.map", format!(",{name}:{protocol}")),
             ] {
                 properties.entry(key.into()).or_default().push_str(&entry);
@@ -272,6 +298,8 @@ impl Builder {
     }
 }
 
+/// The listener behind the tap.
+const TAPPED: &str = "TAPPED";
 const CLUSTER_ID: &str = "cGVuc3RvY2stdGVzdHMtMQ";
 
 /// Where the nodes listen.
