@@ -227,21 +227,30 @@ async fn send(producer: &FutureProducer, topic: &str, record: NewRecord) -> Resu
     producer.send(new, REQUEST_LIMIT).await.map(|_| ()).map_err(|(error, _)| error).with_context(|| format!("produce to {topic}"))
 }
 
+/// Up to where the topic ends now: the consumer's own sign of the end never comes while somebody goes on writing.
 fn read_to_end(consumer: &BaseConsumer, topic: &str, partitions: &[i32]) -> Result<Vec<Message>> {
     let mut assignment = TopicPartitionList::new();
+    let mut ends = BTreeMap::new();
     for partition in partitions {
         assignment.add_partition_offset(topic, *partition, Offset::Beginning)?;
+        ends.insert(*partition, consumer.fetch_watermarks(topic, *partition, REQUEST_LIMIT)?.1);
     }
     consumer.assign(&assignment)?;
     let began = Instant::now();
     let mut messages = Vec::new();
-    let mut open = partitions.len();
-    while open > 0 {
+    while !ends.is_empty() {
+        if began.elapsed() > READ_LIMIT {
+            bail!("could not read {topic} to its end within {READ_LIMIT:?}");
+        }
         match consumer.poll(Duration::from_millis(200)) {
-            Some(Ok(message)) => messages.push(owned(&message)),
-            Some(Err(KafkaError::PartitionEOF(_))) => open -= 1,
+            Some(Ok(message)) => {
+                if ends.get(&message.partition()).is_some_and(|end| message.offset() + 1 >= *end) {
+                    ends.remove(&message.partition());
+                }
+                messages.push(owned(&message));
+            }
+            Some(Err(KafkaError::PartitionEOF(partition))) => drop(ends.remove(&partition)),
             Some(Err(error)) => return Err(error).with_context(|| format!("read {topic}")),
-            None if began.elapsed() > READ_LIMIT => bail!("could not read {topic} to its end within {READ_LIMIT:?}"),
             None => {}
         }
     }
