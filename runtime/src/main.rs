@@ -154,7 +154,9 @@ fn failed(error: &anyhow::Error) -> ExitCode {
 fn registry(plugins: &PluginConfig) -> Result<Registry, Error> {
     let truststore = "penstock.plugin.ssl.truststore";
     let trusted = plugins.truststore.as_ref().map(|store| trusted_certificates(store, truststore)).transpose()?;
+    let mut registry = Registry::new();
     let host = HostConfig {
+        metrics: registry.metrics().clone(),
         memory_bytes_max: usize::try_from(plugins.memory_bytes_max).unwrap_or(usize::MAX),
         call_deadline: plugins.call_timeout,
         cache_dir: plugins.cache_dir.clone(),
@@ -168,7 +170,6 @@ fn registry(plugins: &PluginConfig) -> Result<Registry, Error> {
         },
     };
     let (components, problems) = penstock_host::scan(&plugins.path, host);
-    let mut registry = Registry::new();
     registry.extend(converters::plugins());
     registry.extend(penstock_transforms::plugins());
     registry.extend([penstock_snowflake::plugin(), penstock_blackhole::plugin()]);

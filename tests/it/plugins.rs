@@ -28,6 +28,7 @@ fn config(cache: &Path) -> HostConfig {
 
 struct Host {
     registry: Registry,
+    metrics: penstock_api::PluginMetrics,
     problems: Vec<ScanProblem>,
     _cache: tempfile::TempDir,
 }
@@ -40,11 +41,12 @@ fn host_with(components: &[&str], change: impl FnOnce(&mut HostConfig)) -> Host 
     let cache = tempfile::tempdir().unwrap();
     let mut config = config(cache.path());
     change(&mut config);
+    let metrics = config.metrics.clone();
     let paths: Vec<PathBuf> = components.iter().map(|name| component(name)).collect();
     let (plugins, problems) = scan(&paths, config);
     let mut registry = Registry::new();
     registry.extend(plugins);
-    Host { registry, problems, _cache: cache }
+    Host { registry, metrics, problems, _cache: cache }
 }
 
 fn context(class: &str) -> TransformContext {

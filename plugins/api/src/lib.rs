@@ -18,6 +18,7 @@ pub mod converter;
 pub mod connector;
 pub mod copies;
 pub mod source;
+pub mod metrics;
 pub mod pace;
 pub mod registry;
 
@@ -28,6 +29,7 @@ pub use converter::{Converter, HeaderConverter};
 pub use copies::{CopiedPartition, CopyMetrics, Spread};
 pub use error::{Error, ErrorKind, Result};
 pub use map::Map;
+pub use metrics::PluginMetrics;
 pub use pace::Pace;
 pub use path::FieldPath;
 pub use payload::{Encoded, Format, Payload};

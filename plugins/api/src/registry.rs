@@ -6,6 +6,7 @@ use crate::config::{ConfigDef, Props};
 use crate::connector::SinkConnector;
 use crate::converter::{Converter, HeaderConverter};
 use crate::error::Result;
+use crate::metrics::PluginMetrics;
 use crate::source::SourceConnector;
 use crate::transform::{Part, Predicate, Transform};
 
@@ -102,6 +103,7 @@ impl Plugin {
 pub struct Registry {
     plugins: Vec<Arc<Plugin>>,
     missing: Option<String>,
+    metrics: PluginMetrics,
 }
 
 impl Registry {
@@ -125,6 +127,12 @@ impl Registry {
     #[must_use]
     pub fn missing_hint(&self) -> String {
         self.missing.as_ref().map_or_else(String::new, |why| format!(" ({why})"))
+    }
+
+    /// What plugins count for themselves.
+    #[must_use]
+    pub fn metrics(&self) -> &PluginMetrics {
+        &self.metrics
     }
 
     /// All plugins, in the order added.

@@ -48,7 +48,7 @@
 //! Sinks have both forms too: [`SinkConnector`] with [`SinkTask`], or [`ColumnSink`]; `export_sinks!` takes a list of [`SinkClass`].
 //! So have sources: [`SourceConnector`] with [`SourceTask`], or [`ColumnSource`]; `export_sources!` takes a list of [`SourceClass`].
 //!
-//! [`http`] sends requests to hosts that the connector was granted; a class says with `wants` which ones it needs.
+//! [`http`] sends requests to hosts that the connector was granted, with [`secrets`] in their headers; [`metrics`] are on the worker's page; a class says with `wants` which ones it needs.
 //!
 //! A component is of one kind - transforms, predicates, sinks or sources - and holds any number of classes. What the functions promise stands
 //! in the WIT files, which are the manual. The crate must be a `cdylib`, and chooses `opt-level`, `lto`, `strip` and
@@ -63,7 +63,9 @@ mod rows;
 pub mod export;
 pub mod http;
 pub mod log;
+pub mod metrics;
 mod records;
+pub mod secrets;
 #[doc(hidden)]
 pub mod sink;
 #[doc(hidden)]

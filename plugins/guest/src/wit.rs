@@ -26,6 +26,8 @@ pub mod plugin {
             world plugins {
                 import penstock:connect/batches@0.1.0;
                 import penstock:connect/log@0.1.0;
+                import penstock:connect/secrets@0.1.0;
+                import penstock:connect/metrics@0.1.0;
                 export penstock:connect/plugin@0.1.0;
             }
         ",
@@ -250,5 +252,5 @@ pub mod http {
     });
 }
 
-pub use plugin::penstock::connect::{batches, columns, log, types};
+pub use plugin::penstock::connect::{batches, columns, log, metrics, secrets, types};
 pub use source::penstock::connect::{offsets, outgoing, reconfigure};

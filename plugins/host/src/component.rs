@@ -80,10 +80,11 @@ impl Component {
             let mut instance = self.loaded.instantiate(self.owner(None), &grants).await?;
             instance.validate(&self.class, &self.filled_in(config)).await
         };
-        asked.await.unwrap_or_else(|stopped| {
+        let found = asked.await.unwrap_or_else(|stopped| {
             let why = self.stopped("ask about the configuration of", &stopped);
             vec![("connector.class".to_owned(), format!("{why:#}"))]
-        })
+        });
+        grants::problems(config).into_iter().chain(found).collect()
     }
 
     /// Asks a throw-away instance for the tasks.

@@ -18,6 +18,8 @@ pub(crate) mod common {
             world common {
                 import penstock:connect/batches@0.1.0;
                 import penstock:connect/log@0.1.0;
+                import penstock:connect/secrets@0.1.0;
+                import penstock:connect/metrics@0.1.0;
                 export penstock:connect/plugin@0.1.0;
             }
         ",
@@ -135,7 +137,7 @@ pub(crate) mod sources {
 }
 
 pub(crate) use common::exports::penstock::connect::plugin;
-pub(crate) use common::penstock::connect::{batches, columns, log, types};
+pub(crate) use common::penstock::connect::{batches, columns, log, metrics, secrets, types};
 
 /// Messages of guests are cut to this many bytes.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 4096;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
+use penstock_api::PluginMetrics;
 use sha2::{Digest, Sha256};
 use wasmtime::EngineWeak;
 use wasmtime::component::{Component, HasSelf, Linker};
@@ -14,7 +15,7 @@ use wasmtime::component::{Component, HasSelf, Linker};
 use crate::cache::{Cache, default_dir, hex};
 use crate::contract::{common, sources};
 use crate::grants::Ceiling;
-use crate::network::{Network, NetworkConfig};
+use crate::network::{Network, NetworkConfig, add_to_linker};
 use crate::state::State;
 use crate::watch::Watch;
 
@@ -32,6 +33,8 @@ pub struct HostConfig {
     /// The most that connectors may ask for; nothing by default.
     pub grants: Ceiling,
     pub network: NetworkConfig,
+    /// Where plugins' own metrics are found.
+    pub metrics: PluginMetrics,
 }
 
 impl Default for HostConfig {
@@ -42,6 +45,7 @@ impl Default for HostConfig {
             cache_dir: None,
             grants: Ceiling::default(),
             network: NetworkConfig::default(),
+            metrics: PluginMetrics::default(),
         }
     }
 }
@@ -68,6 +72,7 @@ impl Engine {
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+        add_to_linker(&mut linker)?;
         common::Common::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
         sources::Sources::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
         let clock = Clock::start(&engine);

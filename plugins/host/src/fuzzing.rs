@@ -149,7 +149,7 @@ fn with(data: &[u8], work: impl FnOnce(&mut Unstructured<'_>) -> Result<()>) {
 fn state() -> State {
     let config = HostConfig { memory_bytes_max: MEMORY_BYTES_MAX, ..HostConfig::default() };
     let network = Arc::new(Network::new(config.network.clone()));
-    State::new(GuestLog::new(Owner::default()), &config, &network, &Arc::default())
+    State::new(GuestLog::new(Owner::default()), &config, &network, &Arc::default(), None)
 }
 
 /// One call of the guest; an error ends it.

@@ -9,6 +9,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use penstock_api::metrics::MetricOwner;
 use penstock_api::{Batch, Error, Props};
 use wasmtime::Store;
 use wasmtime::component::{InstancePre, Resource};
@@ -100,11 +101,23 @@ pub(crate) enum Answer {
 }
 
 impl Loaded {
+    /// Whose metrics those of an instance are, as Connect's tags say it.
+    fn metric_owner(&self, owner: &Owner) -> Option<MetricOwner> {
+        let part = match self.kind {
+            Kind::Transforms => Some(("transformation", owner.alias.clone())),
+            Kind::Predicates => Some(("predicate", owner.alias.clone())),
+            Kind::Sinks | Kind::Sources => None,
+        };
+        let works = !owner.connector.is_empty();
+        works.then(|| MetricOwner { connector: owner.connector.clone(), task: owner.task, part })
+    }
+
     /// Makes an instance that is not configured yet.
     pub(crate) async fn instantiate(&self, owner: Owner, grants: &Arc<Grants>) -> Result<Instance, Stopped> {
         let engine = self.engine.clone();
         let deadline = engine.config.call_deadline;
-        let state = State::new(GuestLog::new(owner), &engine.config, &engine.network, grants);
+        let metrics = self.metric_owner(&owner);
+        let state = State::new(GuestLog::new(owner), &engine.config, &engine.network, grants, metrics);
         let watch = state.watch.clone();
         let mut store = Store::new(engine.wasmtime(), state);
         store.limiter(|state| &mut state.memory);

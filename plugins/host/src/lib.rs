@@ -18,6 +18,7 @@ mod inspect;
 mod instance;
 mod load;
 mod manifest;
+mod metrics;
 mod network;
 mod outbox;
 mod sink;

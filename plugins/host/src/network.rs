@@ -2,6 +2,7 @@
 
 mod connector;
 mod http;
+mod lookup;
 
 use std::fmt;
 use std::io;
@@ -14,6 +15,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 
 pub(crate) use http::Outgoing;
+pub(crate) use lookup::{Lookup, add_to_linker};
 
 /// Limits of what plugins do over the network, for each instance.
 #[derive(Clone, Debug)]

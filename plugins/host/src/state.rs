@@ -3,22 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use penstock_api::metrics::MetricOwner;
 use wasmtime::ResourceLimiter;
-use wasmtime::component::ResourceTable;
-use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime::component::{Resource, ResourceTable};
+use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, Network};
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::batch::{AvroSchemas, Call, SchemaExtensions};
-use crate::contract::{columns, log, types};
+use crate::contract::{columns, log, secrets, types};
 use crate::engine::HostConfig;
 use crate::grants::Grants;
 use crate::guest_log::GuestLog;
-use crate::network::{Network, Outgoing};
+use crate::metrics::GuestMetrics;
+use crate::network::{self, Lookup, Outgoing};
 use crate::outbox::Outbox;
 use crate::watch::Watch;
 
 /// Requests, bodies, streams, files and the like that an instance may hold at once. More, and the function that would add one traps.
-const RESOURCES_MAX: usize = 4096;
+const RESOURCES_MAX: usize = 512;
 /// Of the headers of one request or response.
 const FIELDS_BYTES_MAX: usize = 32 << 10;
 
@@ -32,6 +35,7 @@ pub(crate) struct State {
     outgoing: Outgoing,
     table: ResourceTable,
     pub log: GuestLog,
+    pub metrics: GuestMetrics,
     pub memory: Memory,
     /// Of a whole batch; parts of one have a share of it.
     pub call_deadline: Duration,
@@ -48,26 +52,42 @@ pub(crate) struct State {
 
 impl State {
     /// What is not granted is not there: no file, variable, argument or address. Output goes to the log; clocks and chance are there.
-    pub(crate) fn new(log: GuestLog, config: &HostConfig, network: &Arc<Network>, grants: &Arc<Grants>) -> Self {
+    pub(crate) fn new(
+        log: GuestLog,
+        config: &HostConfig,
+        network: &Arc<network::Network>,
+        grants: &Arc<Grants>,
+        owner: Option<MetricOwner>,
+    ) -> Self {
         let memory_bytes_max = config.memory_bytes_max;
         let watch = Watch::new(config.network.wait_max);
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(FIELDS_BYTES_MAX);
-        let wasi = WasiCtxBuilder::new()
-            .stdout(log.stdout())
+        let outgoing = Outgoing::new(network.clone(), grants.clone(), watch.clone());
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.stdout(log.stdout())
             .stderr(log.stderr())
-            .allow_tcp(false)
+            .allow_tcp(true)
+            .socket_addr_check(outgoing.socket_check())
             .allow_udp(false)
             .allow_ip_name_lookup(false)
-            .build();
+            .envs(&grants.environment);
+        for (path, folder) in &grants.folders {
+            let perms = if folder.may_write { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
+            if let Err(error) = wasi.preopened_dir(path, folder.path.to_string_lossy(), perms) {
+                watch.broke(format!("could not be given the folder {folder} (plugin.grants.folders): {error:#}"));
+            }
+        }
+        let wasi = wasi.build();
         Self {
             wasi,
             http,
-            outgoing: Outgoing::new(network.clone(), grants.clone(), watch.clone()),
+            outgoing,
             table,
             log,
+            metrics: GuestMetrics::new(config.metrics.clone(), owner),
             memory: Memory { bytes: 0, bytes_max: memory_bytes_max, was_refused: false },
             call_deadline: config.call_deadline,
             network_wait_max: config.network.wait_max,
@@ -76,6 +96,26 @@ impl State {
             watch,
             avro_schemas: AvroSchemas::default(),
             schema_extensions: SchemaExtensions::default(),
+        }
+    }
+}
+
+impl State {
+    /// What the guest holds of the host.
+    pub(crate) fn table(&mut self) -> &mut ResourceTable {
+        &mut self.table
+    }
+
+    /// Begins to look for the addresses of a name. The network stands for the right to do so.
+    pub(crate) fn look_up(
+        &mut self,
+        network: &Resource<Network>,
+        name: &str,
+    ) -> wasmtime::Result<Result<Resource<Lookup>, ErrorCode>> {
+        self.table.get(network)?;
+        match self.outgoing.look_up(name) {
+            Ok(lookup) => Ok(Ok(self.table.push(lookup)?)),
+            Err(code) => Ok(Err(code)),
         }
     }
 }
@@ -95,6 +135,12 @@ impl WasiHttpView for State {
 impl types::Host for State {}
 
 impl columns::Host for State {}
+
+impl secrets::Host for State {
+    fn placeholder(&mut self, name: String) -> wasmtime::Result<String> {
+        self.outgoing.placeholder(&name).ok_or_else(|| wasmtime::format_err!("the secret was not granted"))
+    }
+}
 
 impl log::Host for State {
     fn log(&mut self, level: log::Level, message: String, fields: Vec<(String, String)>) -> wasmtime::Result<()> {

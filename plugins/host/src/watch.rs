@@ -156,7 +156,7 @@ mod tests {
         let breaks = async {
             watch.broke("did this".to_owned());
             watch.broke("did that".to_owned());
-            std::future::pending().await
+            std::future::pending::<()>().await;
         };
         assert!(run(&watch, breaks).await.is_err());
         assert!(run(&watch, async {}).await.is_err());

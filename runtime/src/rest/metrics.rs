@@ -15,5 +15,6 @@ pub(super) fn routes() -> Router<Rest> {
 
 /// At any time, also while the worker starts.
 async fn metrics(State(rest): State<Rest>) -> Response {
-    ([(header::CONTENT_TYPE, MEDIA_TYPE)], rest.herder.metrics_page()).into_response()
+    let page = rest.herder.metrics_page() + &rest.registry.metrics().page();
+    ([(header::CONTENT_TYPE, MEDIA_TYPE)], page).into_response()
 }

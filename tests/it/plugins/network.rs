@@ -35,7 +35,9 @@ fn names(known: &[(&str, &[&str])]) -> Arc<Names> {
 fn open_host(change: impl FnOnce(&mut HostConfig)) -> Host {
     host_with(&["network"], |config| {
         let all = "*, localhost, 0.0.0.0/0, 127.0.0.0/8, 169.254.0.0/16, [::/0], [::1]";
-        config.grants = Ceiling::new(&props_of(&[("plugin.grants.hosts", all)])).unwrap();
+        let ceiling = [("hosts", all), ("secrets", "*"), ("folders", "/:rw"), ("env", "*")];
+        let keys = ceiling.map(|(key, list)| (format!("plugin.grants.{key}"), list.to_owned()));
+        config.grants = Ceiling::new(&keys.into_iter().collect()).unwrap();
         config.call_deadline = Duration::from_secs(2);
         change(config);
     })
@@ -255,4 +257,151 @@ async fn more_than_the_worker_grants_is_refused_before_anything_runs() {
     let props = [("url", "http://api.example.com/"), ("plugin.grants.hosts", "api.example.com:443")];
     let error = fetch(&host, &props).await.unwrap_err();
     assert!(error.kind() == ErrorKind::Config && format!("{error:#}").contains(says), "{error:#}");
+}
+
+const SECRET: &str = "s3cret-of-the-tests";
+
+#[tokio::test]
+async fn a_secret_is_sent_to_its_hosts_and_seen_by_nobody_else() {
+    let (server, other) = (WebServer::start().await.unwrap(), WebServer::start().await.unwrap());
+    let host = open_host(|_| {});
+    let url = |server: &WebServer| format!("http://127.0.0.1:{}/hello", server.port());
+    let its_hosts = format!("127.0.0.1:{}", server.port());
+    let to = |url: &str, name: &str, mode: &str| {
+        let pairs = [
+            ("url", url),
+            ("body", name),
+            ("mode", mode),
+            ("plugin.grants.hosts", "127.0.0.1"),
+            ("plugin.grants.secrets", "token"),
+            ("plugin.grants.secrets.token.value", SECRET),
+            ("plugin.grants.secrets.token.hosts", &its_hosts),
+        ];
+        pairs.map(|(key, value)| (key.to_owned(), value.to_owned()))
+    };
+    let borrowed = |pairs: &[(String, String); 7]| -> Vec<(String, String)> { pairs.to_vec() };
+    let fetch_with = async |pairs: [(String, String); 7]| {
+        let pairs = borrowed(&pairs);
+        let props: Vec<(&str, &str)> = pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        fetch(&host, &props).await
+    };
+    let got = fetch_with(to(&url(&server), "token", "secret")).await.unwrap();
+    assert!(got.contains("200 hello Bearer {{secret:token:") && !got.contains(SECRET), "{got}");
+    assert_eq!(server.seen()[0].headers["authorization"], format!("Bearer {SECRET}"));
+
+    for mode in ["secret", "swallow-secret"] {
+        let error = format!("{:#}", fetch_with(to(&url(&other), "token", mode)).await.unwrap_err());
+        let says = "would send the secret token to 127.0.0.1:";
+        assert!(error.contains(says) && error.contains("plugin.grants.secrets.token.hosts"), "{error}");
+        let error = format!("{:#}", fetch_with(to(&url(&server), "password", mode)).await.unwrap_err());
+        let says = r#"asked for the secret "password", which plugin.grants.secrets does not name (it has token)"#;
+        assert!(error.contains(says), "{error}");
+    }
+    assert_eq!((server.seen().len(), other.seen().len()), (1, 0));
+}
+
+#[tokio::test]
+async fn granted_folders_are_read_or_written_and_no_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().canonicalize().unwrap();
+    let (readable, writable) = (path.join("in"), path.join("out"));
+    std::fs::create_dir(&readable).unwrap();
+    std::fs::create_dir(&writable).unwrap();
+    std::fs::write(readable.join("a"), "text").unwrap();
+    std::fs::write(path.join("beside"), "text").unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", readable.join("link")).unwrap();
+    let folders = format!("{}, {}:rw", readable.display(), writable.display());
+    let host = open_host(|_| {});
+    let try_to = async |mode: &str, file: &Path| {
+        let file = file.display().to_string();
+        let props = [("mode", mode), ("url", file.as_str()), ("body", "written"), ("plugin.grants.folders", folders.as_str())];
+        fetch(&host, &props).await.unwrap()
+    };
+    assert_eq!(try_to("read", &readable.join("a")).await, r#"{"a":1,"got":"text"}"#);
+    assert_eq!(try_to("write", &writable.join("b")).await, r#"{"a":1,"got":"written"}"#);
+    assert_eq!(std::fs::read_to_string(writable.join("b")).unwrap(), "written");
+    for (mode, file) in [
+        ("write", readable.join("a")),
+        ("read", readable.join("../beside")),
+        ("read", path.join("beside")),
+        ("read", readable.join("link")),
+        ("read", PathBuf::from("/etc/passwd")),
+        ("write", PathBuf::from("/tmp/penstock-was-here")),
+    ] {
+        let got = try_to(mode, &file).await;
+        assert!(got.contains(&format!("cannot {mode}: ")), "{mode} {}: {got}", file.display());
+    }
+    assert_eq!(std::fs::read_to_string(readable.join("a")).unwrap(), "text");
+}
+
+#[tokio::test]
+async fn granted_variables_are_seen_and_no_others() {
+    let host = open_host(|_| {});
+    let path = std::env::var("PATH").unwrap();
+    let got = fetch(&host, &[("mode", "env"), ("url", "-"), ("plugin.grants.env", "PATH, NOT_THERE_AT_ALL")]).await.unwrap();
+    assert_eq!(got, format!(r#"{{"a":1,"got":"PATH={path}"}}"#));
+    assert_eq!(fetch(&host, &[("mode", "env"), ("url", "-")]).await.unwrap(), r#"{"a":1,"got":""}"#);
+}
+
+#[tokio::test]
+async fn sockets_connect_to_granted_addresses_only() {
+    let server = WebServer::start().await.unwrap();
+    let host = open_host(|_| {});
+    let address = format!("127.0.0.1:{}", server.port());
+    let mode = ("mode", "socket");
+    let got = fetch(&host, &[mode, ("url", &address), ("plugin.grants.hosts", &address)]).await.unwrap();
+    assert_eq!(got, r#"{"a":1,"got":"hello"}"#);
+    let says = "which it was not granted (plugin.grants.hosts is *)";
+    refused(&host, &[mode, ("url", &address), ("plugin.grants.hosts", "*")], &["asked for 127.0.0.1:", says]).await;
+    // Names as they are looked up; one that leads to this machine needs its address, too.
+    let by_name = format!("db.example.com:{}", server.port());
+    let host = open_host(|config| {
+        config.network.resolver = names(&[("db.example.com", &["127.0.0.1"]), ("evil.example.net", &["127.0.0.1"])]);
+    });
+    let both = format!("db.example.com, {address}");
+    let got = fetch(&host, &[mode, ("url", &by_name), ("plugin.grants.hosts", &both)]).await.unwrap();
+    assert_eq!(got, r#"{"a":1,"got":"hello"}"#);
+    let says = "which is at 127.0.0.1: such an address (loopback) must itself be granted";
+    refused(&host, &[mode, ("url", &by_name), ("plugin.grants.hosts", "db.example.com")], &["asked for db.example.com:", says])
+        .await;
+    let says = "looked up evil.example.net, which plugin.grants.hosts does not grant";
+    refused(&host, &[mode, ("url", "evil.example.net:80"), ("plugin.grants.hosts", &both)], &[says]).await;
+    let listen = [("mode", "listen"), ("url", "127.0.0.1:0"), ("plugin.grants.hosts", "127.0.0.1")];
+    refused(&host, &listen, &["wants to listen at 127.0.0.1:0: plugins only connect"]).await;
+    assert_eq!(server.seen().len(), 2);
+}
+
+#[tokio::test]
+async fn what_a_plugin_counts_is_on_the_page_and_bounded() {
+    let server = WebServer::start().await.unwrap();
+    let host = open_host(|_| {});
+    let class = "penstock.tests.Fetch";
+    let url = format!("http://127.0.0.1:{}/hello", server.port());
+    let props = [("url", url.as_str()), ("plugin.grants.hosts", "127.0.0.1")];
+    let mut transform = host.transform(class, &props).await.unwrap();
+    for _ in 0..3 {
+        transform.apply_batch(&mut json_batch(&["{}"]), &context(class)).await.unwrap();
+    }
+    let page = host.metrics.page();
+    let labels = r#"connector="orders",task="0",transformation="t""#;
+    for line in [
+        "# TYPE kafka_connect_plugins_fetched_total counter",
+        &format!("kafka_connect_plugins_fetched_total{{{labels},mode=\"fetch\"}} 3"),
+        &format!("kafka_connect_plugins_fetched_bytes_bucket{{{labels},le=\"8\"}} 0"),
+        &format!("kafka_connect_plugins_fetched_bytes_sum{{{labels}}} 27"),
+        &format!("kafka_connect_plugins_fetched_bytes_count{{{labels}}} 3"),
+    ] {
+        assert!(page.lines().any(|known| known == line), "{page} has no {line}");
+    }
+    transform.stop().await;
+    assert_eq!(host.metrics.page(), "", "they end with the task");
+
+    let many = [("url", "-"), ("mode", "too-many-metrics")];
+    let mut transform = host.transform(class, &many).await.unwrap();
+    let mut batch = json_batch(&["{}"]);
+    transform.apply_batch(&mut batch, &context(class)).await.unwrap();
+    assert_eq!(shown(&batch), [r#"{"got":"kept going"}"#]);
+    assert_eq!(host.metrics.page().matches("kafka_connect_plugins_numbered{").count(), 98);
+    let bad = fetch(&host, &[("url", "-"), ("mode", "bad-metric")]).await.unwrap();
+    assert!(bad.contains("misused metrics.declare") && bad.contains("is no name of a metric"), "{bad}");
 }

@@ -102,6 +102,11 @@ impl Hosts {
         }
     }
 
+    /// Whether somebody may ask for the addresses of a name, for whatever port.
+    pub(crate) fn allow_name(&self, name: &str) -> bool {
+        self.0.iter().any(|entry| entry.host.stands_for(name))
+    }
+
     /// Whether a connection may go to this address, for somebody who is allowed to ask for it.
     ///
     /// # Errors

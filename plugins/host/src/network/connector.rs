@@ -17,6 +17,8 @@ use tokio::net::TcpStream;
 use tower::Service;
 
 use super::Network;
+use super::lookup::Found;
+use crate::contract::cut;
 use crate::grants::{Asked, Grants};
 use crate::watch::Watch;
 
@@ -66,6 +68,38 @@ impl Connector {
         may
     }
 
+    /// Whether the guest may ask for the addresses of a name; if not, that ends its call.
+    pub(crate) fn may_look_up(&self, name: &str) -> bool {
+        let may = self.grants.hosts.allow_name(name);
+        if !may {
+            self.watch.broke(format!("looked up {}, which plugin.grants.hosts does not grant", cut(name.to_owned(), 256)));
+        }
+        may
+    }
+
+    /// Whether a socket of the guest may connect: to an address that is granted as such, or that a granted name was found to have.
+    pub(crate) fn may_connect(&self, address: SocketAddr, found: &Found) -> bool {
+        let (ip, port) = (address.ip(), address.port());
+        for name in found.names(ip) {
+            let asked = Asked::Name(name);
+            if self.grants.hosts.allow(&asked, port) {
+                match self.grants.hosts.permit(&asked, ip, port) {
+                    Ok(()) => return true,
+                    Err(kind) => self.refuse(&asked, &address, kind),
+                }
+            }
+        }
+        self.may_ask(&Asked::Address(ip), port)
+    }
+
+    /// Ends the call: a name that was granted has an address that was not.
+    fn refuse(&self, asked: &Asked, address: &SocketAddr, kind: &str) {
+        let (ip, port) = (address.ip(), address.port());
+        self.watch.broke(format!(
+            "asked for {asked}:{port}, which is at {ip}: such an address ({kind}) must itself be granted by plugin.grants.hosts"
+        ));
+    }
+
     /// Connects to an address that was found and checked here, so that a name cannot become another one in between.
     pub(crate) async fn connect(&self, asked: &Asked, port: u16) -> Result<TcpStream, Failure> {
         let addresses = self.permitted(asked, port).await?;
@@ -85,10 +119,7 @@ impl Connector {
         if let Some((address, kind)) = found.iter().find_map(|address| Some((address, refused(address)?)))
             && permitted.is_empty()
         {
-            self.watch.broke(format!(
-                "asked for {asked}:{port}, which is at {}: such an address ({kind}) must itself be granted by plugin.grants.hosts",
-                address.ip()
-            ));
+            self.refuse(asked, address, kind);
             return Err(Failure::Refused);
         }
         match permitted.is_empty() {

@@ -2,24 +2,30 @@
 
 use std::error::Error as _;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ::http::{HeaderValue, Method, Request, Response, header};
+use ::http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::{Instant, Sleep};
+use uuid::Uuid;
+use wasmtime_wasi::p2::bindings::sockets::network::ErrorCode;
+use wasmtime_wasi::sockets::SocketAddrUse;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::Network;
 use super::connector::{Connector, Failure, target};
-use crate::grants::Grants;
+use super::lookup::{Found, Lookup};
+use crate::contract::cut;
+use crate::grants::{Asked, Grants};
 use crate::watch::{Expected, Watch};
 
 /// Connections that nobody uses stay open for so long, at most so many for each host.
@@ -30,6 +36,8 @@ const IDLE_MAX: usize = 2;
 const HEAD_START: Duration = Duration::from_millis(100);
 
 type Sending = Box<dyn Future<Output = Result<(Response<WasiBody>, Driving), Error>> + Send>;
+/// Whether a socket may be used.
+type Checking = Pin<Box<dyn Future<Output = bool> + Send + Sync>>;
 type Driving = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
 /// The way out of one instance.
@@ -38,11 +46,20 @@ pub(crate) struct Outgoing {
     /// Made with the first request, since most instances send none.
     client: Option<Client<Connector, WasiBody>>,
     open: Arc<AtomicUsize>,
+    /// What the guest holds in place of secrets, with their names.
+    placeholders: Vec<(String, String)>,
+    found: Found,
 }
 
 impl Outgoing {
     pub(crate) fn new(network: Arc<Network>, grants: Arc<Grants>, watch: Arc<Watch>) -> Self {
-        Self { connector: Connector { network, grants, watch }, client: None, open: Arc::default() }
+        Self {
+            connector: Connector { network, grants, watch },
+            client: None,
+            open: Arc::default(),
+            placeholders: Vec::new(),
+            found: Found::default(),
+        }
     }
 
     fn client(&mut self) -> Client<Connector, WasiBody> {
@@ -54,6 +71,78 @@ impl Outgoing {
                 .build(self.connector.clone())
         };
         self.client.get_or_insert_with(make).clone()
+    }
+
+    /// What stands for a secret in headers: made by chance for each instance, so that no record can hold it. `None`: it was not granted, which
+    /// ends the call.
+    pub(crate) fn placeholder(&mut self, name: &str) -> Option<String> {
+        if let Some((placeholder, _)) = self.placeholders.iter().find(|(_, known)| known == name) {
+            return Some(placeholder.clone());
+        }
+        let secrets = &self.connector.grants.secrets;
+        if secrets.get(name).is_none() {
+            let (name, granted) = (cut(name.to_owned(), 128), secrets.names());
+            let granted = if granted.is_empty() { "it was granted none".to_owned() } else { format!("it has {granted}") };
+            self.connector
+                .watch
+                .broke(format!("asked for the secret {name:?}, which plugin.grants.secrets does not name ({granted})"));
+            return None;
+        }
+        let placeholder = format!("{{{{secret:{name}:{}}}}}", Uuid::new_v4().simple());
+        self.placeholders.push((placeholder.clone(), name.to_owned()));
+        Some(placeholder)
+    }
+
+    /// Puts secrets where their placeholders stand in the headers.
+    fn fill_in(&self, asked: &Asked, port: u16, headers: &mut HeaderMap) -> Result<(), Error> {
+        for (placeholder, name) in &self.placeholders {
+            let Some(secret) = self.connector.grants.secrets.get(name) else { continue };
+            for header in headers.values_mut() {
+                let Some(filled) = with_secret(header.as_bytes(), placeholder.as_bytes(), || secret.for_host(asked, port)) else {
+                    continue;
+                };
+                let Some(filled) = filled else {
+                    self.connector.watch.broke(format!(
+                        "would send the secret {name} to {asked}:{port}, which plugin.grants.secrets.{name}.hosts does not allow ({})",
+                        secret.hosts()
+                    ));
+                    return Err(Error::HttpRequestDenied);
+                };
+                *header = HeaderValue::from_bytes(&filled)
+                    .map_err(|_| Error::HttpRequestHeaderSize { field_name: None, field_size: None })?;
+                header.set_sensitive(true);
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins to look for the addresses of a name.
+    pub(crate) fn look_up(&self, name: &str) -> Result<Lookup, ErrorCode> {
+        Lookup::begin(&self.connector, &self.found, name)
+    }
+
+    /// Whether a socket of the guest may be used so; what must not be ends its call.
+    pub(crate) fn socket_check(&self) -> impl Fn(SocketAddr, SocketAddrUse) -> Checking + Send + Sync + 'static {
+        let (connector, found) = (self.connector.clone(), self.found.clone());
+        // What a socket waits for is not seen, so that from its first one on a guest may always be waiting for the network.
+        let expected = OnceLock::new();
+        move |address, usage| {
+            let may = match usage {
+                // What the system does itself before it connects.
+                SocketAddrUse::TcpBind if address.ip().is_unspecified() && address.port() == 0 => {
+                    return Box::pin(std::future::ready(true));
+                }
+                SocketAddrUse::TcpConnect => connector.may_connect(address, &found),
+                _ => {
+                    connector.watch.broke(format!("wants to listen at {address}: plugins only connect"));
+                    false
+                }
+            };
+            if may {
+                expected.get_or_init(|| connector.watch.expect());
+            }
+            Box::pin(std::future::ready(may))
+        }
     }
 
     /// What stands in the way of a request, or its place among the open ones.
@@ -72,6 +161,7 @@ impl Outgoing {
         let authority = request.uri().authority().map_or("", |authority| authority.as_str());
         let host = HeaderValue::from_str(authority).map_err(|_| Error::HttpRequestUriInvalid)?;
         request.headers_mut().insert(header::HOST, host);
+        self.fill_in(&asked, port, request.headers_mut())?;
         let open = Open::new(&self.open);
         let max = self.connector.network.config.connections_max;
         if open.all() > max {
@@ -111,6 +201,25 @@ impl WasiHttpHooks for Outgoing {
             Ok((response.map(answer), Box::new(std::future::ready(Ok(()))) as Driving))
         })
     }
+}
+
+/// The header with the secret in place of its placeholder. `None`: the placeholder is not in it; `Some(None)`: the secret is not for that.
+fn with_secret<'s>(header: &[u8], placeholder: &[u8], secret: impl FnOnce() -> Option<&'s [u8]>) -> Option<Option<Vec<u8>>> {
+    let at = |rest: &[u8]| rest.windows(placeholder.len()).position(|window| window == placeholder);
+    let mut next = at(header)?;
+    let Some(secret) = secret() else { return Some(None) };
+    let (mut filled, mut rest) = (Vec::new(), header);
+    loop {
+        filled.extend_from_slice(&rest[..next]);
+        filled.extend_from_slice(secret);
+        rest = &rest[next + placeholder.len()..];
+        match at(rest) {
+            Some(further) => next = further,
+            None => break,
+        }
+    }
+    filled.extend_from_slice(rest);
+    Some(Some(filled))
 }
 
 /// A failure as the guest is told it.

@@ -109,8 +109,8 @@ fn reach_out(_: &Batch<'_>) -> Result<()> {
     if std::env::vars().next().is_some() || std::env::args().nth(1).is_some() {
         reached.push("the environment");
     }
-    if std::net::TcpStream::connect("127.0.0.1:22").is_ok() || std::net::UdpSocket::bind("127.0.0.1:0").is_ok() {
-        reached.push("the network");
+    if std::net::UdpSocket::bind("127.0.0.1:0").is_ok() {
+        reached.push("a datagram socket");
     }
     Err(Error::data(format!("reached: {}", if reached.is_empty() { "nothing".to_owned() } else { reached.join(", ") })))
 }

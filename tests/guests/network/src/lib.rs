@@ -1,12 +1,15 @@
 //! Transforms that reach out over the network, well-behaved and not: what they got goes into the field `got` of each row.
 
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use penstock_plugin::http::{Request, Response};
+use penstock_plugin::metrics::{Counter, Gauge, Histogram};
 use penstock_plugin::wit::http::wasi::http::outgoing_handler::handle;
 use penstock_plugin::wit::http::wasi::http::types::{Fields, FutureIncomingResponse, OutgoingRequest, Scheme};
 use penstock_plugin::{
     Batch, ColumnTransform, ConfigDef, ConfigKey, ConfigType, Error, Grant, Parsed, Part, Result, TextEdits, TransformClass,
+    secrets,
 };
 
 struct Fetch {
@@ -15,6 +18,8 @@ struct Fetch {
     body: String,
     timeout: Option<Duration>,
     held: Vec<FutureIncomingResponse>,
+    fetched: Counter,
+    bytes: Histogram,
 }
 
 impl Fetch {
@@ -25,6 +30,8 @@ impl Fetch {
             body: config.string("body").to_owned(),
             timeout: config.text("timeout.ms").map(|_| config.millis("timeout.ms")),
             held: Vec::new(),
+            fetched: Counter::new("fetched-total", "Batches that fetched something.", &[("mode", config.string("mode"))]),
+            bytes: Histogram::new("fetched-bytes", "Bytes of what was got.", &[8.0, 1024.0], &[]),
         })
     }
 
@@ -43,6 +50,43 @@ impl Fetch {
                 let to = response.header("location").ok_or_else(|| Error::data("there is no redirect"))?;
                 Ok(shown(self.request(to).send()?))
             }
+            "secret" => {
+                let bearer = format!("Bearer {}", secrets::placeholder(&self.body));
+                // What it holds itself is told, too.
+                Ok(format!("{} {bearer}", shown(Request::get(&url).header("authorization", &bearer).send()?)))
+            }
+            "swallow-secret" => {
+                let bearer = secrets::placeholder(&self.body);
+                Ok(Request::get(&url).header("x-token", bearer).send().map_or_else(|error| error.to_string(), shown))
+            }
+            "read" => Ok(std::fs::read_to_string(&url).map_or_else(|error| format!("cannot read: {error}"), |text| text)),
+            "write" => {
+                Ok(std::fs::write(&url, &self.body).map_or_else(|error| format!("cannot write: {error}"), |()| "written".into()))
+            }
+            "env" => {
+                let mut all: Vec<String> = std::env::vars().map(|(name, value)| format!("{name}={value}")).collect();
+                all.sort();
+                Ok(all.join(" "))
+            }
+            "socket" => {
+                let failed = |error: std::io::Error| Error::retriable(error.to_string());
+                let mut stream = std::net::TcpStream::connect(&url).map_err(failed)?;
+                stream.write_all(b"GET /hello HTTP/1.0\r\n\r\n").map_err(failed)?;
+                let mut answer = String::new();
+                stream.read_to_string(&mut answer).map_err(failed)?;
+                Ok(answer.lines().last().unwrap_or_default().to_owned())
+            }
+            "too-many-metrics" => {
+                for number in 0..1_000 {
+                    Gauge::new("numbered", "One of many.", &[("number", &number.to_string())]).set(1.0);
+                }
+                Ok("kept going".to_owned())
+            }
+            "bad-metric" => {
+                Gauge::new("no name", "", &[]).set(1.0);
+                Ok("unreachable".to_owned())
+            }
+            "listen" => Ok(std::net::TcpListener::bind(&url).map_or_else(|error| error.to_string(), |_| "listens".to_owned())),
             "many" => {
                 for _ in 0..1_000 {
                     self.held.push(begin(&url)?);
@@ -79,6 +123,8 @@ fn begin(url: &str) -> Result<FutureIncomingResponse> {
 impl ColumnTransform for Fetch {
     fn apply(&mut self, batch: &Batch<'_>) -> Result<()> {
         let got = self.got()?;
+        self.fetched.add(1);
+        self.bytes.record(got.len() as f64);
         let mut edits = TextEdits::new();
         (0..batch.len()).for_each(|row| edits.set(row, &got));
         batch.set_texts(Part::Value, "got", &edits);

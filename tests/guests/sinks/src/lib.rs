@@ -1,20 +1,22 @@
 //! Sinks in both forms, well-behaved and not.
 
+use penstock_plugin::http::Request;
 use penstock_plugin::{
     Batch, ColumnSink, ConfigDef, ConfigKey, ConfigType, Connector, Error, Offsets, Parsed, Part, Props, Result, SinkClass,
-    SinkConnector, SinkContext, SinkRecord, SinkTask, TaskId, TopicPartition, Value, async_trait, log,
+    SinkConnector, SinkContext, SinkRecord, SinkTask, TaskId, TopicPartition, Value, async_trait, log, secrets,
 };
 
 /// Counts records and says so in the log; what is told to go wrong goes wrong.
 struct Count {
     mode: String,
+    url: String,
     name: String,
     records: u64,
 }
 
 impl Count {
     fn new(config: &Parsed) -> Result<Self> {
-        Ok(Self { mode: config.string("mode").to_owned(), name: String::new(), records: 0 })
+        Ok(Self { mode: config.string("mode").to_owned(), url: config.string("url").to_owned(), name: String::new(), records: 0 })
     }
 }
 
@@ -44,6 +46,9 @@ impl ColumnSink for Count {
             "recurse" => self.records += deep(batch.len() as u64),
             "allocate" => self.records += vec![1_u8; 1 << 30].iter().map(|byte| u64::from(*byte)).sum::<u64>(),
             "discard" => batch.discard(&[0]),
+            "fetch" => drop(Request::get(&self.url).header("authorization", secrets::placeholder("token")).send()?),
+            // As if nothing had happened.
+            "swallow" => drop(Request::get(&self.url).send()),
             "count-only" => {
                 self.records += batch.len() as u64;
                 return Ok(());
@@ -140,7 +145,12 @@ impl SinkTask for CountRecordsTask {
 }
 
 fn classes() -> Vec<SinkClass> {
-    let keys = || ConfigDef::new([ConfigKey::optional("mode", ConfigType::String, "well", "What is to go wrong.")]);
+    let keys = || {
+        ConfigDef::new([
+            ConfigKey::optional("mode", ConfigType::String, "well", "What is to go wrong."),
+            ConfigKey::optional("url", ConfigType::String, "", "What to ask for, with the mode fetch or swallow."),
+        ])
+    };
     vec![
         SinkClass::columns("penstock.tests.CountSink", "1.0.0", keys(), Count::new),
         SinkClass::records("penstock.tests.CountRecordsSink", "1.0.0", keys(), || CountRecords),

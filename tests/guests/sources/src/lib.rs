@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use penstock_plugin::http::Request;
 use penstock_plugin::{
     Bytes, ColumnSource, ConfigDef, ConfigKey, ConfigType, Connector, Delivered, Error, ExactlyOnceSupport, Form, Format,
     Guarantees, Headers, Next, Outbox, OutgoingRow, OutgoingRows, Parsed, Payload, Polled, Props, Record, Result, SourceClass,
@@ -21,6 +22,7 @@ fn next_number(stored: Option<&SourceMap>) -> u64 {
 /// Gives `records` numbers, `batch` at a time; what is told to go wrong goes wrong at the second poll.
 struct Count {
     mode: String,
+    url: String,
     topic: String,
     records: u64,
     batch: u64,
@@ -32,6 +34,7 @@ impl Count {
     fn new(config: &Parsed) -> Result<Self> {
         Ok(Self {
             mode: config.string("mode").to_owned(),
+            url: config.string("url").to_owned(),
             topic: config.string("topic").to_owned(),
             records: config.number("records"),
             batch: config.number("batch"),
@@ -87,6 +90,9 @@ impl ColumnSource for Count {
                 "recurse" => self.next += deep(1),
                 "allocate" => self.next += vec![1_u8; 1 << 30].iter().map(|byte| u64::from(*byte)).sum::<u64>(),
                 "trap" => panic!("cannot stand the number {}", self.next),
+                "fetch" => drop(Request::get(&self.url).send()?),
+                // As if nothing had happened.
+                "swallow" => drop(Request::get(&self.url).send()),
                 "fail" => return Err(Error::fatal("the other side is gone for good")),
                 "retry" => {
                     out.add(self.rows(self.next, to));
@@ -370,6 +376,7 @@ fn classes() -> Vec<SourceClass> {
             ConfigKey::optional("records", ConfigType::Long, "100", "How many."),
             ConfigKey::optional("batch", ConfigType::Long, "10", "How many at a time."),
             ConfigKey::optional("mode", ConfigType::String, "well", "What is to go wrong."),
+            ConfigKey::optional("url", ConfigType::String, "", "What to ask for, with the mode fetch or swallow."),
         ])
     };
     vec![
