@@ -82,6 +82,7 @@ fn may_use(user: &str, used: &str) -> bool {
         "plugins/api" => false,
         "plugins/guest" => matches!(used, "penstock-api" | "penstock-plugin-testing"),
         "plugins/testing" | "plugins/host" | "plugins/kafka" | "plugins/transforms" => used == "penstock-api",
+        "plugins/host/fuzz" => used == "penstock-host",
         "runtime" => !matches!(used, "penstock-tests" | "penstock-retail" | "penstock-plugin"),
         _ if user.starts_with("connectors/") => matches!(used, "penstock-api" | "penstock-kafka-clients"),
         // Guests of the tests and of the example are plugin authors.
