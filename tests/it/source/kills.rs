@@ -63,9 +63,9 @@ impl Growing {
         std::thread::spawn(move || {
             while !end.load(Ordering::Relaxed) {
                 let from = counted.load(Ordering::Relaxed);
-                super::append_to(&path, numbered(from..from + 20)).expect("a file grows");
-                counted.store(from + 20, Ordering::Relaxed);
-                std::thread::sleep(Duration::from_millis(20));
+                super::append_to(&path, numbered(from..from + 10)).expect("a file grows");
+                counted.store(from + 10, Ordering::Relaxed);
+                std::thread::sleep(Duration::from_millis(50));
             }
             end.store(false, Ordering::Relaxed);
         });
@@ -124,7 +124,7 @@ impl Flowing {
         let (lines, shards) = (&self.file.lines, &self.shards);
         // Tasks that fail start again without anybody's help.
         let restarts = [("errors.restart.max.attempts", "1000"), ("errors.restart.delay.max.ms", "200")];
-        worker.connect().create(&lines.name, &lines.config(&[&restarts[..], &[("batch.size", "50")]].concat())).await?;
+        worker.connect().create(&lines.name, &lines.config(&[&restarts[..], &[("batch.size", "100")]].concat())).await?;
         worker.connect().create(&shards.name, &shards.config(&[&restarts[..], &[("tasks.max", "2")]].concat())).await?;
         worker.connect().wait_running(&lines.name, 1).await?;
         worker.connect().wait_running(&shards.name, 2).await
