@@ -16,7 +16,7 @@ RELEASE = $(CARGO_TARGET_DIR)/release
 # Integration tests start servers: more at once than cores only makes them wait for each other.
 TEST_THREADS ?= 2
 # Workspaces of their own, since they are built for another target.
-GUESTS = $(patsubst %/Cargo.toml,%,$(wildcard tests/guests/Cargo.toml examples/retail/transform/Cargo.toml))
+GUESTS = $(patsubst %/Cargo.toml,%,$(wildcard tests/guests/Cargo.toml examples/retail/transform/Cargo.toml examples/http-*/Cargo.toml))
 
 # For each fuzzer.
 FUZZ_SECONDS ?= 60

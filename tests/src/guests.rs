@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::ground;
 
 /// The folders of guests in the tree.
-const GUESTS: [&str; 2] = ["tests/guests", "examples/retail/transform"];
+const GUESTS: [&str; 4] = ["tests/guests", "examples/retail/transform", "examples/http-source", "examples/http-sink"];
 
 /// The folder of all components of the tree, up to date; good as a `plugin.path`.
 pub fn components() -> Result<PathBuf> {

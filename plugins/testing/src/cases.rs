@@ -46,7 +46,7 @@ pub fn run(classes: impl Fn() -> Vec<Class>, case: impl Fn(&Plugins)) {
     match (natively, &built) {
         (Ok(()), _) => {}
         (Err(panic), Some(_)) if panic.is::<NeedsWorker>() => {
-            eprintln!("(not natively: a class in the form of columns needs a worker)")
+            eprintln!("(not natively: a class in the form of columns needs a worker)");
         }
         (Err(panic), None) if panic.is::<NeedsWorker>() => {
             let NeedsWorker(class) = *panic.downcast::<NeedsWorker>().expect("looked at above");
