@@ -67,7 +67,8 @@ impl Lookup {
             // The port is of no matter to who finds addresses.
             let answer = network.config.resolver.resolve(&name, 0).await;
             drop(expected);
-            let addresses: Vec<IpAddr> = answer.map_err(|_| ErrorCode::NameUnresolvable)?.iter().map(std::net::SocketAddr::ip).collect();
+            let addresses: Vec<IpAddr> =
+                answer.map_err(|_| ErrorCode::NameUnresolvable)?.iter().map(std::net::SocketAddr::ip).collect();
             found.add(&name, &addresses);
             Ok(addresses.into_iter())
         })))
