@@ -116,10 +116,15 @@ impl ColumnSource for Count {
             return Ok(if self.mode == "wait" { Next::Wait(Duration::from_millis(20)) } else { Next::Done });
         }
         if self.mode == "groups" {
-            self.next = add_groups(self.next, to, |from, to| out.add(self.rows(from, to)), |end| match end {
-                TransactionEnd::Commit => out.commit_transaction(),
-                TransactionEnd::Abort => out.abort_transaction(),
-            });
+            self.next = add_groups(
+                self.next,
+                to,
+                |from, to| out.add(self.rows(from, to)),
+                |end| match end {
+                    TransactionEnd::Commit => out.commit_transaction(),
+                    TransactionEnd::Abort => out.abort_transaction(),
+                },
+            );
             return Ok(Next::More);
         }
         out.add(self.rows(self.next, to));
@@ -367,7 +372,12 @@ fn classes() -> Vec<SourceClass> {
         ConfigKey::optional("shards", ConfigType::Int, "1", "How many."),
         ConfigKey::optional("batch", ConfigType::Long, "10", "Numbers of each shard at a time."),
         ConfigKey::optional("pause.ms", ConfigType::Long, "10", "Between polls."),
-        ConfigKey::optional("replan.task", ConfigType::Long, "-1", "The task that asks for a new plan soon after each of its starts."),
+        ConfigKey::optional(
+            "replan.task",
+            ConfigType::Long,
+            "-1",
+            "The task that asks for a new plan soon after each of its starts.",
+        ),
         ConfigKey::optional("mine", ConfigType::List, "", "Set for each task."),
     ]);
     let keys = || {
