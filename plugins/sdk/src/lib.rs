@@ -62,6 +62,6 @@ mod tests {
         let root = text("Cargo.toml");
         assert!(root.contains("members = [\"plugins/api\", \"plugins/guest\", \"plugins/testing\"]"), "{root}");
         assert!(root.contains("penstock-api = { path = \"plugins/api\" }"), "{root}");
-        assert!(!root.contains("runtime") && !root.contains("[profile"), "{root}");
+        assert!(!root.contains("path = \"runtime") && !root.contains("[profile"), "{root}");
     }
 }
