@@ -86,7 +86,10 @@ fn may_use(user: &str, used: &str) -> bool {
         "runtime" => !matches!(used, "penstock-tests" | "penstock-retail" | "penstock-plugin"),
         _ if user.starts_with("connectors/") => matches!(used, "penstock-api" | "penstock-kafka-clients"),
         // Guests of the tests and of the example are plugin authors.
-        _ if ["tests/guests", "examples/retail/transform", "examples/http-"].iter().any(|plugin| user.starts_with(plugin)) => {
+        _ if ["tests/guests", "examples/retail/transform", "examples/http-", "plugins/sdk/templates"]
+            .iter()
+            .any(|plugin| user.starts_with(plugin)) =>
+        {
             used == "penstock-plugin"
         }
         _ if user.starts_with("examples/") => true,

@@ -3,7 +3,7 @@
 
 use anyhow::{Result, ensure};
 use penstock_tests::connect::{Config, config};
-use penstock_tests::{Connect, Kafka, unique, wait_until};
+use penstock_tests::{Connect, Kafka, eventually, unique, wait_until};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -51,7 +51,8 @@ impl Shards {
 
     /// Waits until each shard has so many numbers more than it has now.
     pub(super) async fn flow(&self, kafka: &Kafka, more: usize) -> Result<()> {
-        let before = self.read(kafka).await?;
+        // A broker that has just been killed is asked once more.
+        let before = eventually("a first look at the topic", SOON * 2, async || self.read(kafka).await.map(Some)).await?;
         wait_until(&format!("{more} numbers more of each shard of {}", self.name), SOON * 2, async || {
             let now = self.read(kafka).await?;
             let slow: Vec<_> =
