@@ -8,7 +8,6 @@
 //! - **Instances.** A worker gets one connector with a thousand transforms that are one small component: a thousand instances. Memory
 //!   is the worker's resident memory (`VmRSS`) after a rest, when all have taken a record, beside that of the same worker with one.
 
-use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -17,6 +16,7 @@ use penstock_tests::connect::{Config, Connect, config};
 use penstock_tests::{Kafka, Usage, Worker, unique, wait_until};
 use serde::Serialize;
 
+use crate::report::save;
 use crate::systems::{COMMIT_INTERVAL_MS, until_drained};
 
 /// Of the topic that sinks drain, and of those that sources fill.
@@ -75,10 +75,7 @@ pub(crate) async fn measure(kafka: &Kafka, records: u64, runs: u32, output: &Pat
     drop(worker);
     found.one_mb = instances(kafka, &builder, 1).await?;
     found.instances_mb = instances(kafka, &builder, INSTANCES).await?;
-    if let Some(folder) = output.parent() {
-        fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
-    }
-    fs::write(output, serde_json::to_string_pretty(&found)? + "\n").with_context(|| format!("write {}", output.display()))?;
+    save(output, serde_json::to_string_pretty(&found)?)?;
     found.print();
     Ok(())
 }
@@ -139,7 +136,7 @@ async fn sink(kafka: &Kafka, worker: &Worker, what: &'static str, records: u64) 
 }
 
 /// With JSON that has no schema in it.
-fn json(mut connector: Config) -> Config {
+pub(crate) fn json(mut connector: Config) -> Config {
     for (key, value) in [
         ("key.converter", "org.apache.kafka.connect.storage.StringConverter"),
         ("value.converter", "org.apache.kafka.connect.json.JsonConverter"),

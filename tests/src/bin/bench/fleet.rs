@@ -4,7 +4,6 @@
 //! it gets more, is stopped and started again, and all states are asked for until every connector and task says RUNNING. Memory is
 //! resident memory (`VmRSS`) after a rest; times are from the start of the process.
 
-use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -14,6 +13,7 @@ use penstock_tests::{Kafka, eventually, unique};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::report::save;
 use crate::rival::Rival;
 use crate::systems::System;
 
@@ -51,10 +51,7 @@ pub(crate) async fn measure(kafka: &Kafka, systems: &[System], output: &Path) ->
         eprintln!("bench:   {fleet:?}");
         fleets.push(fleet);
     }
-    if let Some(folder) = output.parent() {
-        fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
-    }
-    fs::write(output, serde_json::to_string_pretty(&fleets)? + "\n").with_context(|| format!("write {}", output.display()))?;
+    save(output, serde_json::to_string_pretty(&fleets)?)?;
     print(&fleets);
     Ok(())
 }

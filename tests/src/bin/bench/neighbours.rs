@@ -6,7 +6,6 @@
 //! share of what it delivered in a window as long before, when nothing went wrong.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -15,6 +14,8 @@ use penstock_tests::connect::{Config, Connect, config};
 use penstock_tests::{Flow, Kafka, Worker, unique};
 use serde::Serialize;
 
+use crate::components::json;
+use crate::report::save;
 use crate::systems::COMMIT_INTERVAL_MS;
 
 const NEIGHBOURS: usize = 10;
@@ -35,22 +36,22 @@ struct Misdeed {
     fails: bool,
 }
 
-const fn sink(what: &'static str, connector: &'static [(&'static str, &'static str)]) -> Misdeed {
+const fn failing(what: &'static str, connector: &'static [(&'static str, &'static str)]) -> Misdeed {
     Misdeed { what, connector, fails: true }
 }
 
 const MISDEEDS: &[Misdeed] = &[
-    sink("a sink loops for ever", &[("connector.class", "penstock.tests.CountSink"), ("mode", "loop")]),
-    sink("a sink allocates without bound", &[("connector.class", "penstock.tests.CountSink"), ("mode", "allocate")]),
-    sink("a sink recurses", &[("connector.class", "penstock.tests.CountSink"), ("mode", "recurse")]),
-    sink("a sink traps at start", &[("connector.class", "penstock.tests.CountSink"), ("mode", "trap-at-start")]),
-    sink("a sink commits garbage", &[("connector.class", "penstock.tests.CountSink"), ("mode", "commit-garbage")]),
-    sink("a transform loops for ever", &[("transforms.t.type", "penstock.tests.LoopOnPoison")]),
-    sink("a transform sleeps", &[("transforms.t.type", "penstock.tests.SleepOnPoison")]),
-    sink("a transform allocates without bound", &[("transforms.t.type", "penstock.tests.HogOnPoison")]),
-    sink("a transform recurses", &[("transforms.t.type", "penstock.tests.Recurse")]),
-    sink("a transform floods its changes", &[("transforms.t.type", "penstock.tests.FloodWithChanges")]),
-    sink("a transform gives garbage lengths", &[("transforms.t.type", "penstock.tests.HeaderNotUtf8")]),
+    failing("a sink loops for ever", &[("connector.class", "penstock.tests.CountSink"), ("mode", "loop")]),
+    failing("a sink allocates without bound", &[("connector.class", "penstock.tests.CountSink"), ("mode", "allocate")]),
+    failing("a sink recurses", &[("connector.class", "penstock.tests.CountSink"), ("mode", "recurse")]),
+    failing("a sink traps at start", &[("connector.class", "penstock.tests.CountSink"), ("mode", "trap-at-start")]),
+    failing("a sink commits garbage", &[("connector.class", "penstock.tests.CountSink"), ("mode", "commit-garbage")]),
+    failing("a transform loops for ever", &[("transforms.t.type", "penstock.tests.LoopOnPoison")]),
+    failing("a transform sleeps", &[("transforms.t.type", "penstock.tests.SleepOnPoison")]),
+    failing("a transform allocates without bound", &[("transforms.t.type", "penstock.tests.HogOnPoison")]),
+    failing("a transform recurses", &[("transforms.t.type", "penstock.tests.Recurse")]),
+    failing("a transform floods its changes", &[("transforms.t.type", "penstock.tests.FloodWithChanges")]),
+    failing("a transform gives garbage lengths", &[("transforms.t.type", "penstock.tests.HeaderNotUtf8")]),
     Misdeed {
         what: "a transform floods the log",
         connector: &[("transforms.t.type", "penstock.tests.FloodTheLog"), ("errors.tolerance", "all")],
@@ -61,13 +62,13 @@ const MISDEEDS: &[Misdeed] = &[
         connector: &[("transforms.t.type", "penstock.tests.TrapOnPoison"), ("errors.tolerance", "all")],
         fails: false,
     },
-    sink("a source loops for ever", &[("connector.class", "penstock.tests.CountSource"), ("mode", "loop")]),
-    sink("a source sleeps", &[("connector.class", "penstock.tests.CountSource"), ("mode", "sleep")]),
-    sink("a source allocates without bound", &[("connector.class", "penstock.tests.CountSource"), ("mode", "allocate")]),
-    sink("a source traps", &[("connector.class", "penstock.tests.CountSource"), ("mode", "trap")]),
-    sink("a source gives too many records", &[("connector.class", "penstock.tests.CountSource"), ("mode", "too-many")]),
-    sink("a source gives garbage", &[("connector.class", "penstock.tests.CountSource"), ("mode", "no-json")]),
-    sink("a source gives garbage offsets", &[("connector.class", "penstock.tests.CountSource"), ("mode", "no-offset")]),
+    failing("a source loops for ever", &[("connector.class", "penstock.tests.CountSource"), ("mode", "loop")]),
+    failing("a source sleeps", &[("connector.class", "penstock.tests.CountSource"), ("mode", "sleep")]),
+    failing("a source allocates without bound", &[("connector.class", "penstock.tests.CountSource"), ("mode", "allocate")]),
+    failing("a source traps", &[("connector.class", "penstock.tests.CountSource"), ("mode", "trap")]),
+    failing("a source gives too many records", &[("connector.class", "penstock.tests.CountSource"), ("mode", "too-many")]),
+    failing("a source gives garbage", &[("connector.class", "penstock.tests.CountSource"), ("mode", "no-json")]),
+    failing("a source gives garbage offsets", &[("connector.class", "penstock.tests.CountSource"), ("mode", "no-offset")]),
 ];
 
 /// What one misdeed did.
@@ -108,10 +109,7 @@ pub(crate) async fn measure(kafka: &Kafka, output: &Path) -> Result<()> {
         found.push(measured);
     }
     flow.end().await?;
-    if let Some(folder) = output.parent() {
-        fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
-    }
-    fs::write(output, serde_json::to_string_pretty(&found)? + "\n").with_context(|| format!("write {}", output.display()))?;
+    save(output, serde_json::to_string_pretty(&found)?)?;
     print(&found);
     Ok(())
 }
@@ -123,17 +121,6 @@ fn neighbour(n: usize, topic: &str) -> Config {
         neighbour.insert("transforms.same.type".into(), "penstock.tests.Identity".into());
     }
     neighbour
-}
-
-fn json(mut connector: Config) -> Config {
-    for (key, value) in [
-        ("key.converter", "org.apache.kafka.connect.storage.StringConverter"),
-        ("value.converter", "org.apache.kafka.connect.json.JsonConverter"),
-        ("value.converter.schemas.enable", "false"),
-    ] {
-        connector.insert(key.into(), value.into());
-    }
-    connector
 }
 
 async fn try_one(kafka: &Kafka, connect: &Connect, misdeed: &Misdeed, poison: &str) -> Result<Measured> {

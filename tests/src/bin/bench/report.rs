@@ -1,7 +1,7 @@
 //! What was measured: a file for programs, a table for people, and how it stands to the bars.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -68,11 +68,7 @@ impl Report {
             );
         }
         self.runs.extend(measured.runs);
-        if let Some(folder) = self.output.parent() {
-            fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
-        }
-        let text = serde_json::to_string_pretty(&self.runs)?;
-        fs::write(&self.output, text + "\n").with_context(|| format!("write {}", self.output.display()))
+        save(&self.output, serde_json::to_string_pretty(&self.runs)?)
     }
 
     pub(crate) fn failed(&mut self, case: Case, system: System, error: &anyhow::Error) {
@@ -156,6 +152,14 @@ impl Report {
         bar("memory under load, MB", "<= 150", peak);
         bar("first REST answer, s", "<= 0.5", self.first_answer(ours_is));
     }
+}
+
+/// Writes what was measured, for programs.
+pub(crate) fn save(output: &Path, text: String) -> Result<()> {
+    if let Some(folder) = output.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+    }
+    fs::write(output, text + "\n").with_context(|| format!("write {}", output.display()))
 }
 
 fn bar(what: &str, wanted: &str, reached: Option<f64>) {

@@ -1,15 +1,15 @@
 //! What was measured: a file for programs, a table for people, and how it stands to the bars.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::ValueEnum;
 use serde::{Serialize, Serializer};
 
 use super::Case;
 use super::systems::System;
+use crate::report::save;
 
 /// One entry of `silence.json`.
 #[derive(Clone, Debug, Serialize)]
@@ -80,11 +80,7 @@ impl Report {
             );
         }
         self.all.extend(measured);
-        if let Some(folder) = self.output.parent() {
-            fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
-        }
-        let text = serde_json::to_string(&self.all)?;
-        fs::write(&self.output, text + "\n").with_context(|| format!("write {}", self.output.display()))
+        save(&self.output, serde_json::to_string(&self.all)?)
     }
 
     pub(super) fn failed(&mut self, system: System, error: &anyhow::Error) {
