@@ -6,6 +6,9 @@
 //! A time of silence belongs to the case in which it ends. The lost worker's partitions are told from the survivors' by who took
 //! their last records before.
 //!
+//! A plain consumer, in no group, reads all partitions beside them (`control`): when it sees nothing for a while, the broker or the whole
+//! machine has paused, and no sink could do better.
+//!
 //! Workers keep their own defaults (a session of 10 s, `--session-ms`), but for Java's `scheduled.rebalance.max.delay.ms`, which is 0
 //! in the system `java`. The system `java-default-delay` waits five minutes for a lost worker, so it makes fewer runs
 //! (`--runs-default-delay`, `--runs-java`); the table says how many.
@@ -22,7 +25,7 @@ use clap::{Args, ValueEnum};
 use penstock_tests::cluster::{Tasks, is_shared_out};
 use penstock_tests::connect::{Config, config};
 use penstock_tests::journal::{Place, now_ms};
-use penstock_tests::{Flow, Journal, Kafka, ground, wait_until};
+use penstock_tests::{Flow, Journal, Kafka, Onlooker, ground, wait_until};
 
 use report::{Partitions, Report, Silence};
 use systems::System;
@@ -98,6 +101,8 @@ pub(crate) async fn run(choice: Choice) -> Result<()> {
     report.outcome()
 }
 
+type Silences = BTreeMap<Place, Duration>;
+
 /// A cluster of one system with records flowing.
 struct Bench<'b> {
     system: System,
@@ -107,6 +112,9 @@ struct Bench<'b> {
     tasks: Tasks,
     journal: Journal,
     flow: Flow,
+    onlooker: Onlooker,
+    control: Journal,
+    /// From 1; 0 while it warms up.
     run: u32,
     _folder: tempfile::TempDir,
 }
@@ -125,8 +133,10 @@ impl<'b> Bench<'b> {
             workers[0].connect().create(topic, &sink(system, topic, &journal)).await?;
         }
         let flow = Flow::begin(kafka, &topics, TASKS, Duration::from_millis(choice.interval_ms.into()))?;
+        let control = Journal::new(folder.path().join("control"));
+        let onlooker = Onlooker::begin(kafka, &topics, TASKS, control.path())?;
         let tasks = topics.iter().map(|name| (name.clone(), TASKS as usize)).collect();
-        Ok(Self { system, choice, report, workers, tasks, journal, flow, run: 0, _folder: folder })
+        Ok(Self { system, choice, report, workers, tasks, journal, flow, onlooker, control, run: 0, _folder: folder })
     }
 
     async fn measure(mut self) -> Result<()> {
@@ -137,6 +147,8 @@ impl<'b> Bench<'b> {
             System::Java => self.choice.runs_java,
             System::JavaDefaultDelay => self.choice.runs_default_delay,
         };
+        // Not noted: the first moves of a broker's life meet a JVM that has compiled nothing yet, whoever's cluster it is.
+        self.roll().await.context("warm up")?;
         for run in 1..=runs {
             self.run = run;
             for (case, kills_leader) in [(Case::KillFollower, false), (Case::KillLeader, true)] {
@@ -156,7 +168,8 @@ impl<'b> Bench<'b> {
             ensure!(missing.is_empty(), "missing: {missing:?}");
             Ok(true)
         })
-        .await
+        .await?;
+        self.onlooker.end()
     }
 
     /// Kills a worker, waits until all is well again, and starts it again.
@@ -169,15 +182,16 @@ impl<'b> Bench<'b> {
         let began = now_ms();
         self.workers[victim].kill();
         self.calm(&survivors, began).await?;
-        let (lost, kept) = self.silence(began)?.into_iter().partition(|(place, _)| readers[place].0 == lost_process);
+        let (all, control) = self.silence(began)?;
+        let (lost, kept) = all.into_iter().partition(|(place, _)| readers[place].0 == lost_process);
         self.note(case, Partitions::Lost, lost)?;
         self.note(case, Partitions::Survivors, kept)?;
+        self.note(case, Partitions::Control, control)?;
 
         let began = now_ms();
         self.workers[victim].restart().await?;
         self.calm(&(0..WORKERS).collect::<Vec<_>>(), began).await?;
-        let silence = self.silence(began)?;
-        self.note(Case::WorkerAdded, Partitions::All, silence)
+        self.note_all(Case::WorkerAdded, began)
     }
 
     /// Restarts all workers in turn.
@@ -188,8 +202,7 @@ impl<'b> Bench<'b> {
             self.workers[worker].restart().await?;
         }
         self.calm(&(0..WORKERS).collect::<Vec<_>>(), began).await?;
-        let silence = self.silence(began)?;
-        self.note(Case::RollingRestart, Partitions::All, silence)
+        self.note_all(Case::RollingRestart, began)
     }
 
     /// Waits until all tasks run on these workers, each partition was read on by them since, and so for a while.
@@ -217,14 +230,21 @@ impl<'b> Bench<'b> {
         .await
     }
 
-    fn silence(&mut self, since_ms: u128) -> Result<BTreeMap<Place, Duration>> {
+    /// That of the sinks, and that of the plain consumer.
+    fn silence(&mut self, since_ms: u128) -> Result<(Silences, Silences)> {
         let until_ms = now_ms();
-        self.journal.read_on()?;
-        Ok(self.journal.silence(since_ms, until_ms))
+        let of = |journal: &mut Journal| journal.read_on().map(|()| journal.silence(since_ms, until_ms));
+        Ok((of(&mut self.journal)?, of(&mut self.control)?))
     }
 
-    fn note(&mut self, case: Case, partitions: Partitions, silence: BTreeMap<Place, Duration>) -> Result<()> {
-        if !self.choice.wants(case) {
+    fn note_all(&mut self, case: Case, since_ms: u128) -> Result<()> {
+        let (all, control) = self.silence(since_ms)?;
+        self.note(case, Partitions::All, all)?;
+        self.note(case, Partitions::Control, control)
+    }
+
+    fn note(&mut self, case: Case, partitions: Partitions, silence: Silences) -> Result<()> {
+        if !self.choice.wants(case) || self.run == 0 {
             return Ok(());
         }
         let (system, run) = (self.system, self.run);

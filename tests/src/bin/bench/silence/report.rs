@@ -29,6 +29,8 @@ pub(super) enum Partitions {
     Lost,
     Survivors,
     All,
+    /// All of them, as a plain consumer saw them.
+    Control,
 }
 
 impl Serialize for Case {
@@ -44,13 +46,17 @@ impl Case {
 }
 
 /// A line of the table.
-const LINES: [(Case, Partitions); 6] = [
+const LINES: [(Case, Partitions); 10] = [
     (Case::KillFollower, Partitions::Lost),
     (Case::KillFollower, Partitions::Survivors),
+    (Case::KillFollower, Partitions::Control),
     (Case::KillLeader, Partitions::Lost),
     (Case::KillLeader, Partitions::Survivors),
+    (Case::KillLeader, Partitions::Control),
     (Case::RollingRestart, Partitions::All),
+    (Case::RollingRestart, Partitions::Control),
     (Case::WorkerAdded, Partitions::All),
+    (Case::WorkerAdded, Partitions::Control),
 ];
 
 pub(super) struct Report {
@@ -126,9 +132,10 @@ impl Report {
         )
     }
 
-    /// The bar, and whether the 99th percentile keeps it.
+    /// The bar, and whether the 99th percentile keeps it; there is none for what only tells of the machine.
     fn verdict(&self, case: Case, partitions: Partitions, p99: f64) -> String {
         let bar = match (case, partitions) {
+            (_, Partitions::Control) => return String::new(),
             (_, Partitions::Lost) => f64::from(self.session_ms) / 1000.0 + 2.0,
             (Case::RollingRestart, _) => 1.0,
             _ => 0.2,
