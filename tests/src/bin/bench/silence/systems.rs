@@ -32,15 +32,22 @@ impl System {
     /// Starts the workers of one cluster.
     pub(super) async fn start(self, kafka: &Kafka, count: usize, session_ms: u32) -> Result<Vec<Rival>> {
         let mut workers = Vec::new();
+        // That of their defaults, unless it would not fit in.
+        let heartbeat_ms = if session_ms < 10_000 { session_ms / 5 } else { 3_000 };
         if self == System::Penstock {
-            let builder = Worker::builder(kafka).property("session.timeout.ms", session_ms);
+            let builder =
+                Worker::builder(kafka).property("session.timeout.ms", session_ms).property("heartbeat.interval.ms", heartbeat_ms);
             for _ in 0..count {
                 workers.push(Rival::Penstock(builder.clone().start().await?));
             }
             return Ok(workers);
         }
         let sink = ground::part("blackhole-java")?.join("plugins");
-        let mut builder = JavaConnect::builder(kafka).lean().plugin_path(sink).property("session.timeout.ms", session_ms);
+        let mut builder = JavaConnect::builder(kafka)
+            .lean()
+            .plugin_path(sink)
+            .property("session.timeout.ms", session_ms)
+            .property("heartbeat.interval.ms", heartbeat_ms);
         if self == System::Java {
             builder = builder.property("scheduled.rebalance.max.delay.ms", 0);
         }
