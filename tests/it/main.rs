@@ -14,6 +14,7 @@ mod natives;
 mod secured;
 mod sink;
 mod source;
+mod http_components;
 mod kafka;
 mod openapi;
 mod plugin_author;

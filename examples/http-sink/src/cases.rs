@@ -35,6 +35,31 @@ fn each_record_is_sent_with_its_key() {
     });
 }
 
+/// The component sends a secret that it never holds; natively there is no worker that could put it in.
+#[test]
+fn a_secret_goes_into_a_header() {
+    run(classes, |plugins| {
+        let endpoint = HttpServer::start(|_| HttpAnswer::new(204, ""));
+        let (url, host) = (endpoint.url("/alerts"), endpoint.host());
+        let config = [
+            ("http.url", &*url),
+            ("http.headers", "Authorization: Bearer {secret:token}"),
+            ("plugin.grants.hosts", &*host),
+            ("plugin.grants.secrets", "token"),
+            ("plugin.grants.secrets.token.value", "s3cret"),
+            ("plugin.grants.secrets.token.hosts", &*host),
+        ];
+        let mut task = plugins.sink(CLASS, &config).unwrap();
+        task.open(&[("alerts", 0)]).unwrap();
+        task.put([alert(1)]).unwrap();
+        let expected = if plugins.are_components() { "Bearer s3cret" } else { "Bearer {{secret:token}}" };
+        assert_eq!(endpoint.requests()[0].header("authorization"), Some(expected));
+
+        let unknown = plugins.sink(CLASS, &[&config[..1], &[("http.headers", "X-Token: {secret:other}")]].concat()).err();
+        assert_eq!(unknown.is_some(), plugins.are_components(), "a secret that was not granted: {unknown:?}");
+    });
+}
+
 #[test]
 fn trouble_is_waited_out_with_the_same_key() {
     run(classes, |plugins| {

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use penstock_plugin::{Check, ConfigDef, ConfigKey, ConfigType, Error, Parsed, Result};
+use penstock_plugin::{Check, ConfigDef, ConfigKey, ConfigType, Error, Parsed, Result, secrets};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub url: String,
     pub method: String,
+    /// With `{secret:NAME}` where a secret goes.
     pub headers: Vec<(String, String)>,
     pub key_header: String,
     /// Where each record carries its own key in a batch.
@@ -53,6 +54,12 @@ impl Config {
             request_timeout: config.millis("request.timeout.ms"),
         })
     }
+
+    /// For a task that starts: where headers name a secret they get what stands for it.
+    pub(crate) fn with_secrets(mut self) -> Self {
+        self.headers.iter_mut().for_each(|(_, value)| *value = secrets::placeholders_in(value));
+        self
+    }
 }
 
 fn header(line: &str) -> Result<(String, String)> {
@@ -67,7 +74,7 @@ pub(crate) fn keys() -> ConfigDef {
     ConfigDef::new([
         ConfigKey::required("http.url", String, "Where records are sent to.").check(Check::NonEmpty),
         ConfigKey::optional("http.method", String, "POST", "How.").check(Check::OneOf(vec!["POST".into(), "PUT".into()])),
-        ConfigKey::optional("http.headers", List, "", "Headers for each request, as Name: value. For secrets there are grants."),
+        ConfigKey::optional("http.headers", List, "", "Headers for each request, as Name: value; {secret:NAME} is the secret of that name in plugin.grants.secrets."),
         ConfigKey::optional(
             "idempotency.header",
             String,

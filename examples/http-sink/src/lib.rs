@@ -81,7 +81,7 @@ fn place_of(entry: &Entry) -> Place {
 #[async_trait]
 impl SinkTask for HttpSinkTask {
     async fn start(&mut self, config: &Props, context: SinkContext) -> Result<()> {
-        let config = Config::new(&keys().parse(config)?)?;
+        let config = Config::new(&keys().parse(config)?)?.with_secrets();
         let backoff = Backoff::new(config.backoff_initial, config.backoff_max);
         self.running = Some(Running { config, context, backoff, settled: BTreeSet::new(), refused: BTreeMap::new() });
         Ok(())
@@ -212,7 +212,8 @@ impl Running {
 
 fn classes() -> Vec<SinkClass> {
     let class = SinkClass::records("penstock.examples.HttpSink", env!("CARGO_PKG_VERSION"), keys(), || HttpSink);
-    vec![class.wants(Grant::Hosts, "", "the host of http.url")]
+    let class = class.wants(Grant::Hosts, "", "the host of http.url");
+    vec![class.wants(Grant::Secrets, "", "what http.headers name as {secret:NAME}")]
 }
 
 penstock_plugin::export_sinks!(classes);

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use penstock_plugin::{Check, ConfigDef, ConfigKey, ConfigType, Error, Parsed, Result};
+use penstock_plugin::{Check, ConfigDef, ConfigKey, ConfigType, Error, Parsed, Result, secrets};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub url: String,
+    /// With `{secret:NAME}` where a secret goes.
     pub headers: Vec<(String, String)>,
     pub topic: String,
     pub items_field: Vec<String>,
@@ -63,6 +64,12 @@ impl Config {
             pace: if per_minute > 0.0 { Duration::from_secs_f64(60.0 / per_minute) } else { Duration::ZERO },
         })
     }
+
+    /// For a task that starts: where headers name a secret they get what stands for it.
+    pub(crate) fn with_secrets(mut self) -> Self {
+        self.headers.iter_mut().for_each(|(_, value)| *value = secrets::placeholders_in(value));
+        self
+    }
 }
 
 fn path(text: &str) -> Vec<String> {
@@ -81,7 +88,7 @@ pub(crate) fn keys() -> ConfigDef {
     ConfigDef::new([
         ConfigKey::required("http.url", String, "Where the list of items is asked for, with its fixed parameters.")
             .check(Check::NonEmpty),
-        ConfigKey::optional("http.headers", List, "", "Headers for each request, as Name: value. For secrets there are grants."),
+        ConfigKey::optional("http.headers", List, "", "Headers for each request, as Name: value; {secret:NAME} is the secret of that name in plugin.grants.secrets."),
         ConfigKey::required("topic", String, "The topic that items are written to.").check(Check::NonEmpty),
         ConfigKey::optional("items.field", String, "", "Where the array of items is in an answer; empty: the answer is the array."),
         ConfigKey::nullable("key.field", String, "The field of an item that becomes the record's key; without it keys are null."),

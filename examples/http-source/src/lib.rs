@@ -73,7 +73,7 @@ struct Running {
 #[async_trait]
 impl SourceTask for HttpSourceTask {
     async fn start(&mut self, config: &Props, context: SourceContext) -> Result<()> {
-        let config = Config::new(&keys().parse(config)?)?;
+        let config = Config::new(&keys().parse(config)?)?.with_secrets();
         let partition: SourceMap = [("url".to_owned(), config.url.as_str().into())].into_iter().collect();
         let stored = context.stored(std::slice::from_ref(&partition)).await?.remove(0);
         let progress = match &stored {
@@ -134,7 +134,8 @@ fn send(request: &Request) -> Result<Answer> {
 
 fn classes() -> Vec<SourceClass> {
     let class = SourceClass::records("penstock.examples.HttpSource", env!("CARGO_PKG_VERSION"), keys(), || HttpSource);
-    vec![class.wants(Grant::Hosts, "", "the host of http.url")]
+    let class = class.wants(Grant::Hosts, "", "the host of http.url");
+    vec![class.wants(Grant::Secrets, "", "what http.headers name as {secret:NAME}")]
 }
 
 penstock_plugin::export_sources!(classes);

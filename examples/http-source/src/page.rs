@@ -23,6 +23,10 @@ pub(crate) struct Cursor(pub String);
 impl Cursor {
     /// Numbers by size, all else as text. Times of one format sort as text, too.
     pub(crate) fn is_before(&self, other: &Self) -> bool {
+        // Long ids are whole numbers that an f64 does not tell apart.
+        if let (Ok(own), Ok(other)) = (self.0.parse::<i128>(), other.0.parse::<i128>()) {
+            return own < other;
+        }
         let number = |cursor: &Self| cursor.0.parse::<f64>().ok().filter(|number| number.is_finite());
         match (number(self), number(other)) {
             (Some(a), Some(b)) => a < b,
@@ -129,7 +133,8 @@ mod tests {
     #[test]
     fn cursors_are_ordered_as_numbers_or_as_text() {
         let is_before = |a: &str, b: &str| Cursor(a.into()).is_before(&Cursor(b.into()));
-        assert!(is_before("9", "10") && !is_before("10", "9"));
+        assert!(is_before("9", "10") && !is_before("10", "9") && is_before("-1.5", "0.25"));
+        assert!(is_before("9007199254740992", "9007199254740993"));
         assert!(is_before("2026-01-09T00:00:00Z", "2026-01-10T00:00:00Z"));
         assert!(!is_before("a", "a"));
     }

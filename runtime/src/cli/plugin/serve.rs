@@ -11,8 +11,8 @@ use crate::cli::error::{CliError, Result};
 use crate::config::LogFormat;
 use crate::logging;
 
-/// What cases may grant: the servers that they start themselves.
-const LOOPBACK: &str = "127.0.0.0/8, [::1]";
+/// What cases may grant: the servers that they start themselves, and secrets, whose values stand in the case.
+const CEILING: [(&str, &str); 2] = [("plugin.grants.hosts", "127.0.0.0/8, [::1]"), ("plugin.grants.secrets", "*")];
 
 #[derive(Args)]
 pub(super) struct Serve {
@@ -21,8 +21,8 @@ pub(super) struct Serve {
 
 pub(super) async fn serve(Serve { file }: &Serve) -> Result<String> {
     let _loggers = logging::start(LogFormat::Text);
-    let ceiling = [("plugin.grants.hosts".to_owned(), LOOPBACK.to_owned())].into_iter().collect();
-    let grants = Ceiling::new(&ceiling).map_err(|error| CliError::Failed(format!("{error:#}")))?;
+    let ceiling = CEILING.map(|(key, list)| (key.to_owned(), list.to_owned()));
+    let grants = Ceiling::new(&ceiling.into_iter().collect()).map_err(|error| CliError::Failed(format!("{error:#}")))?;
     let inspection = penstock_host::inspect(file, HostConfig { grants, ..HostConfig::default() })
         .map_err(|why| CliError::Usage(format!("{}: {why}", file.display())))?;
     let mut session = Session::component(inspection.classes.into_iter().map(|(plugin, _)| plugin).collect());
