@@ -8,12 +8,13 @@ mod topics;
 use anyhow::{Result, ensure};
 use penstock_tests::connect::Config;
 use penstock_tests::kafka::NewRecord;
-use penstock_tests::{Connect, JavaConnect, Kafka, Worker, unique, wait_until};
+use penstock_tests::{Connect, Kafka, Worker, unique, wait_until};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
-use tokio::sync::OnceCell;
+
+use crate::natives::Pair;
 
 const SOON: Duration = Duration::from_secs(60);
 const BYTES: &str = "org.apache.kafka.connect.converters.ByteArrayConverter";
@@ -138,28 +139,4 @@ async fn stop(connect: &Connect, name: &str) -> Result<Value> {
 
 async fn resume(connect: &Connect, name: &str) -> Result<()> {
     connect.put(&format!("/connectors/{name}/resume"), &Value::Null).await?.ok().map(drop)
-}
-
-/// A Java worker and one of ours, for all tests of this room that compare them.
-struct Pair {
-    java: JavaConnect,
-    ours: Worker,
-}
-
-impl Pair {
-    async fn get() -> Result<&'static Pair> {
-        static PAIR: OnceCell<Pair> = OnceCell::const_new();
-        PAIR.get_or_try_init(async || {
-            let kafka = Kafka::shared().await?;
-            let java = JavaConnect::builder(kafka).lean().property("offset.flush.interval.ms", 500).start();
-            let (java, ours) = tokio::join!(java, worker(kafka));
-            Ok(Pair { java: java?, ours: ours? })
-        })
-        .await
-    }
-
-    /// Java's first.
-    fn both(&self) -> [&Connect; 2] {
-        [self.java.connect(), self.ours.connect()]
-    }
 }

@@ -10,14 +10,19 @@ use tokio::sync::OnceCell;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A Java worker and one of ours, for all tests of this file.
-struct Pair {
+/// A Java worker and one of ours, for all tests of this file and of `mirror`.
+pub(crate) struct Pair {
     java: JavaConnect,
     ours: Worker,
 }
 
 impl Pair {
-    async fn get() -> Result<&'static Pair> {
+    /// Their REST APIs, Java's first.
+    pub(crate) fn both(&self) -> [&Connect; 2] {
+        [self.java.connect(), self.ours.connect()]
+    }
+
+    pub(crate) async fn get() -> Result<&'static Pair> {
         static PAIR: OnceCell<Pair> = OnceCell::const_new();
         PAIR.get_or_try_init(Pair::start).await
     }

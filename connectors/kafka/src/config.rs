@@ -64,16 +64,17 @@ pub(crate) fn def() -> ConfigDef {
         patterns(PROPERTIES_EXCLUDE, PROPERTIES_EXCLUDE_DEFAULT, "Names and patterns of settings of topics that are not copied."),
         keys::topic_filter_class(),
         keys::filter_class(keys::PROPERTY_FILTER, "DefaultConfigPropertyFilter"),
-        low(POLL_TIMEOUT, Long, "1000", "How long a poll waits for records, in milliseconds.").check(Check::Min(1.0)),
+        low(POLL_TIMEOUT, Long, "1000", "How long a poll waits for records, in milliseconds.")
+            .check(Check::Custom(|text| keys::at_least(text, 1))),
         low(REFRESH, Boolean, "true", "Whether new topics and partitions are looked for."),
-        low(REFRESH_INTERVAL, Long, "600", "How often, in seconds.").check(Check::Min(1.0)),
+        keys::interval(REFRESH_INTERVAL, "600"),
         low(
             SYNC_CONFIGS,
             Boolean,
             "true",
             "Whether settings of topics at the source are set at the target, too. It takes target.cluster.bootstrap.servers.",
         ),
-        low(SYNC_CONFIGS_INTERVAL, Long, "600", "How often, in seconds.").check(Check::Min(1.0)),
+        keys::interval(SYNC_CONFIGS_INTERVAL, "600"),
         low("sync.topic.acls.enabled", Boolean, "true", "Has no effect: rights are not copied, grant them at the target."),
         low("sync.topic.acls.interval.seconds", Long, "600", "Has no effect: rights are not copied."),
         low(
@@ -83,7 +84,7 @@ pub(crate) fn def() -> ConfigDef {
             "Of topics that the connector creates at the target. It does so when it is told how to reach that cluster by \
              target.cluster.bootstrap.servers; else topic.creation.* and the brokers decide.",
         )
-        .check(Check::Range(-1.0, 32_767.0)),
+        .check(Check::Custom(replicas)),
         low(SYNCS_REPLICATION_FACTOR, Short, "3", "Of the topic of offset syncs."),
         low(
             LAG_MAX,
@@ -121,6 +122,13 @@ pub(crate) fn problems(config: &Props) -> Vec<(String, String)> {
 /// Whether a consumer sees nothing that may be aborted yet.
 pub(crate) fn reads_committed(consumer: &Props) -> bool {
     consumer.get("isolation.level").is_some_and(|level| level.trim() == "read_committed")
+}
+
+fn replicas(text: &str) -> std::result::Result<(), String> {
+    match text.trim().parse::<i64>() {
+        Ok(number) if i16::try_from(number).is_err() || number < -1 => Err("Value must be between -1 and 32767".into()),
+        _ => Ok(()),
+    }
 }
 
 const PROPERTIES_EXCLUDE_DEFAULT: &str = "follower.replication.throttled.replicas,leader.replication.throttled.replicas,\

@@ -85,6 +85,19 @@ pub(crate) fn high(name: &str, kind: ConfigType, default: &str, doc: &str) -> Co
     ConfigKey::optional(name, kind, default, doc).importance(Importance::High)
 }
 
+/// A number of seconds between two times that something is done. What is no number is no second error, as in Java.
+pub(crate) fn interval(name: &str, default: &str) -> ConfigKey {
+    low(name, ConfigType::Long, default, "How often, in seconds.").check(Check::Custom(|text| at_least(text, 1)))
+}
+
+/// For checks.
+pub(crate) fn at_least(text: &str, least: i64) -> std::result::Result<(), String> {
+    match text.trim().parse::<i64>() {
+        Ok(number) if number < least => Err(format!("Value must be at least {least}")),
+        _ => Ok(()),
+    }
+}
+
 /// Names and patterns.
 pub(crate) fn patterns(name: &str, default: &str, doc: &str) -> ConfigKey {
     high(name, ConfigType::List, default, doc).check(Check::Custom(readable))
@@ -106,7 +119,7 @@ pub(crate) fn metric_names() -> ConfigKey {
     let doc = "Has no effect: metrics have the names of `legacy`.";
     low("metric.names.formats", ConfigType::List, "legacy", doc).check(Check::Custom(|list| {
         let known = |name: &String| matches!(name.as_str(), "legacy" | "new");
-        split_list(list).iter().all(known).then_some(()).ok_or_else(|| "names must be of: legacy, new".into())
+        split_list(list).iter().all(known).then_some(()).ok_or_else(|| "String must be one of: legacy, new".into())
     }))
 }
 

@@ -1,6 +1,5 @@
 //! MirrorCheckpointConnector's keys, typed.
 
-use penstock_api::config::Check;
 use penstock_api::{ConfigDef, ConfigType, Error, Props, Result};
 use std::time::Duration;
 
@@ -49,7 +48,7 @@ pub(crate) fn def() -> ConfigDef {
         patterns(GROUPS_EXCLUDE, "console-consumer-.*,connect-.*,__.*", "Names and patterns of groups that are not followed."),
         keys::filter_class(keys::GROUP_FILTER, "DefaultGroupFilter"),
         low(REFRESH, Boolean, "true", "Whether new groups are looked for."),
-        low(REFRESH_INTERVAL, Long, "600", "How often, in seconds.").check(Check::Min(1.0)),
+        keys::interval(REFRESH_INTERVAL, "600"),
         low(EMIT, Boolean, "true", "Whether checkpoints are written."),
         low(EMIT_INTERVAL, Long, "60", "How often, in seconds."),
         low(

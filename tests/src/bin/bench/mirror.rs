@@ -3,14 +3,14 @@
 //! A run ends when the copy holds as many records as the topic, and each partition as many as its original. Both begin with an empty
 //! copy of the same partitions, and write offset syncs as they do by default.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use penstock_tests::connect::{Config, Connect};
 use penstock_tests::{Kafka, unique};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
-use crate::systems::{SAMPLE_INTERVAL, STALL_LIMIT};
+use crate::systems::until_reached;
 
 pub(crate) const CLASS: &str = "org.apache.kafka.connect.mirror.MirrorSourceConnector";
 
@@ -64,29 +64,15 @@ impl Copy {
         told.iter().chain(&TUNED).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     }
 
-    /// Watches the copy until it is complete; records a second between the first and the last that were seen.
+    /// Watches the copy until it is complete; records a second, as seen from outside.
     pub(crate) async fn until_complete(&self, kafka: &Kafka, name: &str, records: u64, connect: &Connect) -> Result<f64> {
-        let mut watch = EndWatch { client: kafka.client().create()?, topic: self.topic(), partitions: Vec::new() };
-        let (mut first, mut last) = (None, (Instant::now(), 0));
-        loop {
-            let (back, copied) = watch.look(kafka).await?;
-            watch = back;
-            if copied > last.1 {
-                last = (Instant::now(), copied);
-                first.get_or_insert(last);
-            }
-            if copied >= records {
-                break;
-            }
-            if last.0.elapsed() > STALL_LIMIT {
-                let status = connect.status(name).await?.body;
-                bail!("{copied} of {records} records are copied, no more for {STALL_LIMIT:?}; its status is {status}");
-            }
-            tokio::time::sleep(SAMPLE_INTERVAL).await;
-        }
-        let (began, at_first) = first.unwrap_or(last);
-        let seconds = (last.0 - began).as_secs_f64();
-        Ok(if seconds > 0.0 { (last.1 - at_first) as f64 / seconds } else { f64::NAN })
+        let mut watch = Some(EndWatch { client: kafka.client().create()?, topic: self.topic(), partitions: Vec::new() });
+        until_reached(name, records, connect, async || {
+            let (back, copied) = watch.take().context("a look came back before")?.look(kafka).await?;
+            watch = Some(back);
+            Ok(copied)
+        })
+        .await
     }
 
     /// Compares the partitions' counts, and removes the copy.

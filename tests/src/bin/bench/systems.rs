@@ -18,9 +18,9 @@ use crate::report::{Measured, Run};
 use crate::rival::Rival;
 
 pub(crate) const COMMIT_INTERVAL_MS: u32 = 200;
-pub(crate) const SAMPLE_INTERVAL: Duration = Duration::from_millis(25);
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(25);
 /// A drain that commits nothing for so long is given up.
-pub(crate) const STALL_LIMIT: Duration = Duration::from_secs(60);
+const STALL_LIMIT: Duration = Duration::from_secs(60);
 /// After the start, until memory is called idle.
 const IDLE: Duration = Duration::from_secs(3);
 
@@ -184,28 +184,43 @@ impl Bench<'_> {
 /// Watches the group's commits until they reach the end; records a second between the first and the last that were seen.
 pub(crate) async fn until_drained(kafka: &Kafka, name: &str, topic: &str, records: u64, connect: &Connect) -> Result<f64> {
     let group = format!("connect-{name}");
-    let mut watch = CommitWatch::new(kafka, &group, topic)?;
+    let mut watch = Some(CommitWatch::new(kafka, &group, topic)?);
+    until_reached(name, records, connect, async || {
+        let (back, committed) = watch.take().context("a look came back before")?.look().await?;
+        watch = Some(back);
+        Ok(committed)
+    })
+    .await
+}
+
+/// Looks again and again until the connector has done so many records; records a second between the first and the last look that saw
+/// progress.
+pub(crate) async fn until_reached(
+    name: &str,
+    records: u64,
+    connect: &Connect,
+    mut look: impl AsyncFnMut() -> Result<u64>,
+) -> Result<f64> {
     let mut first: Option<(Instant, u64)> = None;
     let mut last = (Instant::now(), 0);
     loop {
-        let (back, committed) = watch.look().await?;
-        watch = back;
-        if committed > last.1 {
-            last = (Instant::now(), committed);
+        let done = look().await?;
+        if done > last.1 {
+            last = (Instant::now(), done);
             first.get_or_insert(last);
         }
-        if committed >= records {
+        if done >= records {
             break;
         }
         if last.0.elapsed() > STALL_LIMIT {
             let status = connect.status(name).await?.body;
-            bail!("{committed} of {records} records are committed, no more for {STALL_LIMIT:?}; its status is {status}");
+            bail!("{done} of {records} records are done, no more for {STALL_LIMIT:?}; its status is {status}");
         }
         tokio::time::sleep(SAMPLE_INTERVAL).await;
     }
     let (began, at_first) = first.unwrap_or(last);
     let seconds = (last.0 - began).as_secs_f64();
-    // A topic so small that one commit covered it: no speed can be told.
+    // So few that one look saw them all: no speed can be told.
     Ok(if seconds > 0.0 { (last.1 - at_first) as f64 / seconds } else { f64::NAN })
 }
 
