@@ -4,6 +4,7 @@ mod failure;
 mod heartbeats;
 mod offsets;
 mod topics;
+mod validation;
 
 use anyhow::{Result, ensure};
 use penstock_tests::connect::Config;

@@ -1,0 +1,79 @@
+//! The keys of MirrorMaker's connectors, and what is said of configurations, beside Java's.
+
+use anyhow::{Context, Result, ensure};
+use penstock_tests::Connect;
+use serde_json::{Map, Value, json};
+
+use super::Pair;
+
+const MIRROR: &str = "org.apache.kafka.connect.mirror";
+
+/// Keys that Java lists for clients; without the prefix of a cluster they do nothing there. See DIFFERENCES.md.
+fn is_of_clients(key: &str) -> bool {
+    ["ssl.", "sasl.", "security.", "config.providers"].iter().any(|prefix| key.starts_with(prefix))
+}
+
+/// By key: the definition, and what is said of the value.
+async fn said(connect: &Connect, class: &str, config: &Value) -> Result<Map<String, Value>> {
+    let path = format!("/connector-plugins/{MIRROR}.{class}/config/validate");
+    let answer = connect.put(&path, config).await?.ok()?;
+    let mut said = Map::new();
+    for info in answer["configs"].as_array().context("a list of keys")? {
+        let name = info["value"]["name"].as_str().unwrap_or_default();
+        let own = info["definition"]["group"].is_null() && !is_of_clients(name) && name != "source.cluster.bootstrap.servers";
+        if own {
+            let mut info = info.clone();
+            // The words are ours.
+            info["definition"]["documentation"] = Value::Null;
+            said.insert(name.to_owned(), info);
+        }
+    }
+    Ok(said)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_javas() -> Result<()> {
+    let pair = Pair::get().await?;
+    let mut problems = Vec::new();
+    for class in ["MirrorSourceConnector", "MirrorCheckpointConnector", "MirrorHeartbeatConnector"] {
+        for changes in [
+            json!({}),
+            json!({"target.cluster.alias": "", "enabled": "no"}),
+            json!({"topics": "a, b.*", "topics.exclude": "", "groups": "g.*", "groups.exclude": "x", "config.properties.exclude": "a"}),
+            json!({"replication.policy.class": format!("{MIRROR}.IdentityReplicationPolicy"), "replication.policy.separator": "_"}),
+            json!({"offset-syncs.topic.location": "target", "emit.offset-syncs.enabled": "true", "offset.lag.max": "5"}),
+            json!({"offset-syncs.topic.location": "elsewhere", "offset.lag.max": "x", "replication.factor": "x"}),
+            json!({"emit.checkpoints.enabled": "false", "sync.group.offsets.enabled": "true"}),
+            json!({"emit.checkpoints.enabled": "false"}),
+            json!({"emit.offset-syncs.enabled": "false"}),
+            json!({"emit.heartbeats.interval.seconds": "x", "heartbeats.topic.replication.factor": "99999"}),
+            json!({"refresh.topics.interval.seconds": "7", "refresh.groups.interval.seconds": "7", "sync.topic.acls.enabled": "x"}),
+            json!({"metric.names.formats": "legacy,new", "admin.timeout.ms": "5"}),
+            json!({"metric.names.formats": "older"}),
+        ] {
+            let mut config = json!({
+                "name": "mirror-validated", "connector.class": format!("{MIRROR}.{class}"), "source.cluster.alias": "west",
+                "source.cluster.bootstrap.servers": "127.0.0.1:1", "target.cluster.bootstrap.servers": "127.0.0.1:1",
+            });
+            for (key, value) in changes.as_object().expect("an object") {
+                config[key] = value.clone();
+            }
+            let [java, ours] = pair.both();
+            let (java, ours) = (said(java, class, &config).await?, said(ours, class, &config).await?);
+            let names: std::collections::BTreeSet<_> = java.keys().chain(ours.keys()).collect();
+            for name in names {
+                let (java, ours) = (java.get(name), ours.get(name));
+                if java != ours {
+                    problems.push(format!("{class} {changes} {name}:\n  Java {}\n  ours {}", text(java), text(ours)));
+                }
+            }
+        }
+    }
+    problems.dedup();
+    ensure!(problems.is_empty(), "{} differences:\n{}", problems.len(), problems.join("\n"));
+    Ok(())
+}
+
+fn text(value: Option<&Value>) -> String {
+    value.map_or_else(|| "does not know it".to_owned(), Value::to_string)
+}
