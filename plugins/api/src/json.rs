@@ -1,4 +1,5 @@
-//! JSON without schemas: text into [`Value`]s, and back by the rules of Connect's `JsonConverter`.
+//! JSON without schemas: text into [`Value`]s, and back by the rules of Connect's `JsonConverter`. With schemas: [`typed`] values, and the
+//! [`schema`] itself.
 //!
 //! Integers become `Int64`, other numbers `Float64` (an integer beyond 64 bits a `Decimal`, where Java wraps around).
 //! The last of several equal keys wins, in the place of the first.
@@ -6,6 +7,8 @@
 pub(crate) mod object;
 mod read;
 mod scan;
+pub mod schema;
+pub mod typed;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;

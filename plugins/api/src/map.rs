@@ -1,6 +1,9 @@
 //! Connect's maps: entries in order, of which a JSON object's are read when somebody asks.
 
 use compact_str::CompactString;
+use std::borrow::Cow;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use crate::json::object::JsonObject;
@@ -36,6 +39,12 @@ impl Map {
     #[must_use]
     pub fn from_unique(entries: Vec<(Value, Value)>) -> Self {
         Self(Entries::Read(entries))
+    }
+
+    /// Takes entries of which several may have one key: the last one counts, in the place of the first.
+    #[must_use]
+    pub fn from_entries(entries: Vec<(Value, Value)>) -> Self {
+        Self::from_unique(if has_twins(&entries) { without_twins(entries) } else { entries })
     }
 
     pub(crate) fn from_json(object: JsonObject) -> Self {
@@ -194,6 +203,41 @@ fn position(entries: &[(Value, Value)], key: &str) -> Option<usize> {
     entries.iter().position(|(k, _)| k.as_str() == Some(key))
 }
 
+/// Up to so many keys are compared with each other; of more, equal ones are found by hashing.
+const COMPARED_MAX: usize = 16;
+
+fn has_twins(entries: &[(Value, Value)]) -> bool {
+    if entries.len() <= COMPARED_MAX {
+        return entries.iter().enumerate().any(|(at, (key, _))| entries[..at].iter().any(|(before, _)| before == key));
+    }
+    let mut seen = HashSet::with_capacity(entries.len());
+    entries.iter().any(|(key, _)| !seen.insert(identity(key)))
+}
+
+fn without_twins(entries: Vec<(Value, Value)>) -> Vec<(Value, Value)> {
+    let mut places = HashMap::<(bool, String), usize>::with_capacity(entries.len());
+    let mut kept: Vec<(Value, Value)> = Vec::with_capacity(entries.len());
+    for (key, value) in entries {
+        let (is_text, text) = identity(&key);
+        match places.entry((is_text, text.into_owned())) {
+            Entry::Occupied(place) => kept[*place.get()].1 = value,
+            Entry::Vacant(place) => {
+                place.insert(kept.len());
+                kept.push((key, value));
+            }
+        }
+    }
+    kept
+}
+
+/// Something to hash a key by: whether it is a text, and the text. Equal keys have equal identities.
+fn identity(key: &Value) -> (bool, Cow<'_, str>) {
+    match key {
+        Value::String(text) => (true, Cow::Borrowed(text)),
+        other => (false, Cow::Owned(format!("{other:?}"))),
+    }
+}
+
 impl Default for Map {
     fn default() -> Self {
         Self::new()
@@ -228,6 +272,18 @@ mod tests {
         assert_eq!(map.get("b"), Some(&Value::Int32(3)));
         assert_eq!(map.remove("b"), Some(Value::Int32(3)));
         assert_eq!(map.len(), 1);
+    }
+
+    #[test]
+    fn of_equal_keys_the_last_one_counts_where_the_first_one_was() {
+        for count in [3, 40] {
+            let entry = |n: usize, value: i64| (Value::Int32(n as i32), Value::Int64(value));
+            let mut entries: Vec<_> = (0..count).map(|n| entry(n, 0)).collect();
+            entries.extend([entry(1, 7), (Value::string("Int32(1)"), Value::Int64(8))]);
+            let map = Map::from_entries(entries);
+            assert_eq!((map.len(), &map.entries()[1]), (count + 1, &entry(1, 7)));
+            assert_eq!(map.get("Int32(1)"), Some(&Value::Int64(8)), "a text is no number");
+        }
     }
 
     #[derive(Clone, Debug)]

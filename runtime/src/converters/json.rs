@@ -4,38 +4,23 @@
 //! somebody will, the same scan notes where the fields are.
 
 use penstock_api::config::Check;
+use penstock_api::json::typed::{DecimalFormat, Rules};
+use penstock_api::json::{self, schema as json_schema, typed};
 use penstock_api::{
     Bytes, ConfigDef, ConfigKey, ConfigType, Converter, Error, Format, Importance, Part, Payload, Props, Record, Result, Schema,
-    SchemaAndValue, SchemaRef, Value, async_trait, json,
+    SchemaAndValue, SchemaRef, Value, async_trait,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{json_schema, json_value};
-
-/// How Connect's decimals are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum DecimalFormat {
-    /// The unscaled number's bytes as base64.
-    Base64,
-    /// A JSON number.
-    Numeric,
-}
-
-/// What reading and writing must know of the configuration.
-pub(super) struct JsonOptions {
-    pub(super) decimal_format: DecimalFormat,
-    pub(super) replace_null_with_default: bool,
-}
-
 /// The converter.
 pub(super) struct JsonConverter {
     schemas_enable: bool,
     /// A transform looks at each value.
     is_looked_at: bool,
-    options: JsonOptions,
+    rules: Rules,
     /// `schema.content`: the schema of all messages, which then come without an envelope.
     content: Option<SchemaRef>,
     /// Schemas by the text they came as.
@@ -79,17 +64,18 @@ impl JsonConverter {
     pub(super) fn new(props: &Props) -> Result<Self> {
         let config = config().parse(props)?;
         let numeric = config.string("decimal.format").eq_ignore_ascii_case("NUMERIC");
-        let options = JsonOptions {
+        let rules = Rules {
             decimal_format: if numeric { DecimalFormat::Numeric } else { DecimalFormat::Base64 },
             replace_null_with_default: config.boolean("replace.null.with.default"),
+            is_exact: false,
         };
         let size = usize::try_from(config.number::<i64>("schemas.cache.size")).unwrap_or(0);
-        let content = config.text("schema.content").filter(|c| !c.is_empty()).map(|text| schema_content(text, &options));
+        let content = config.text("schema.content").filter(|c| !c.is_empty()).map(|text| schema_content(text, &rules));
         Ok(Self {
             schemas_enable: config.boolean("schemas.enable"),
             is_looked_at: false,
             content: content.transpose()?.flatten(),
-            options,
+            rules,
             read: Cache::new(size),
             written: Cache::new(size),
         })
@@ -102,12 +88,12 @@ impl JsonConverter {
             None => {
                 let text = envelope.schema.get();
                 let parsed = serde_json::from_str(text).map_err(|e| Error::data("schema cannot be read").with_source(e))?;
-                let schema = json_schema::read(&parsed, &self.options)?;
+                let schema = json_schema::read(&parsed, &self.rules)?;
                 self.read.put(text.to_owned(), schema.clone());
                 schema
             }
         };
-        let value = json_value::read(schema.as_ref(), envelope.payload.get(), &self.options)?;
+        let value = typed::read(schema.as_ref(), envelope.payload.get(), &self.rules)?;
         Ok(SchemaAndValue { schema, value })
     }
 
@@ -132,7 +118,7 @@ impl JsonConverter {
             }
             out.extend_from_slice(br#","payload":"#);
         }
-        json_value::write(schema.map(|s| &**s), value, &self.options, &mut out)
+        typed::write(schema.map(|s| &**s), value, &self.rules, &mut out)
             .map_err(|e| e.context("Converting Kafka Connect data to byte[] failed due to serialization error"))?;
         if self.schemas_enable {
             out.push(b'}');
@@ -145,7 +131,7 @@ impl JsonConverter {
         if let Some((_, text)) = self.written.get(&address) {
             return Ok(text.clone());
         }
-        let text: Arc<str> = json_schema::write(schema, &self.options)?.to_string().into();
+        let text: Arc<str> = json_schema::write(schema, &self.rules)?.to_string().into();
         self.written.put(address, (schema.clone(), text.clone()));
         Ok(text)
     }
@@ -164,12 +150,12 @@ struct Envelope<'j> {
     payload: &'j RawValue,
 }
 
-fn schema_content(text: &str, options: &JsonOptions) -> Result<Option<SchemaRef>> {
+fn schema_content(text: &str, rules: &Rules) -> Result<Option<SchemaRef>> {
     let wrong = || {
         Error::config("`schema.content` is no schema: give one as JsonConverter's envelopes hold it, as in {\"type\":\"int32\"}")
     };
     let json = serde_json::from_str(text).map_err(|e| wrong().with_source(e))?;
-    json_schema::read(&json, options).map_err(|e| wrong().with_source(e))
+    json_schema::read(&json, rules).map_err(|e| wrong().with_source(e))
 }
 
 #[async_trait]
@@ -193,8 +179,7 @@ impl Converter for JsonConverter {
         let json = json.unwrap_or_default();
         let json = std::str::from_utf8(&json).map_err(|e| Error::data("JSON is not UTF-8").with_source(e))?;
         if let Some(content) = &self.content {
-            let value =
-                if json.is_empty() { under_content(content)? } else { json_value::read(Some(content), json, &self.options)? };
+            let value = if json.is_empty() { under_content(content)? } else { typed::read(Some(content), json, &self.rules)? };
             return Ok(SchemaAndValue::new(content.clone(), value).into());
         }
         let found = self.enveloped(json)?;

@@ -1,7 +1,5 @@
 //! Converters: between wire bytes and payloads.
 
-mod json_value;
-mod json_schema;
 mod json;
 mod plain;
 mod simple_header;

@@ -132,7 +132,7 @@ impl Reader {
                     let key = Value::String(CompactString::from_utf8_lossy(cursor.sized()?));
                     Ok((key, value.value(body, cursor, depth)?))
                 })?;
-                Value::Map(unique(entries))
+                Value::Map(Map::from_entries(entries))
             }
             Reader::Entries { key, value, key_first, entry_bytes_min } => {
                 let entries = list(cursor, *entry_bytes_min, |cursor| {
@@ -143,7 +143,7 @@ impl Reader {
                         Ok((key.value(body, cursor, depth)?, value))
                     }
                 })?;
-                Value::Map(unique(entries))
+                Value::Map(Map::from_entries(entries))
             }
             Reader::Anything => anything(body, cursor, depth)?,
         })
@@ -162,40 +162,6 @@ fn list<T>(cursor: &mut Cursor<'_>, item_bytes_min: usize, mut item: impl FnMut(
         for _ in 0..count {
             items.push(item(cursor)?);
         }
-    }
-}
-
-/// A map of these entries; of equal keys the last one counts, as in Java.
-fn unique(entries: Vec<(Value, Value)>) -> Map {
-    const SCAN_MAX: usize = 16;
-    let has_twins = if entries.len() <= SCAN_MAX {
-        entries.iter().enumerate().any(|(at, (key, _))| entries[..at].iter().any(|(before, _)| before == key))
-    } else {
-        let mut seen = std::collections::HashSet::with_capacity(entries.len());
-        entries.iter().any(|(key, _)| !seen.insert(identity(key)))
-    };
-    if !has_twins {
-        return Map::from_unique(entries);
-    }
-    let mut at = std::collections::HashMap::<String, usize>::with_capacity(entries.len());
-    let mut kept: Vec<(Value, Value)> = Vec::with_capacity(entries.len());
-    for (key, value) in entries {
-        match at.entry(identity(&key)) {
-            std::collections::hash_map::Entry::Occupied(entry) => kept[*entry.get()].1 = value,
-            std::collections::hash_map::Entry::Vacant(entry) => {
-                entry.insert(kept.len());
-                kept.push((key, value));
-            }
-        }
-    }
-    Map::from_unique(kept)
-}
-
-/// Something to hash a key by: equal keys have equal identities.
-fn identity(key: &Value) -> String {
-    match key {
-        Value::String(text) => text.to_string(),
-        other => format!("{other:?}"),
     }
 }
 
@@ -237,7 +203,7 @@ fn anything(body: &Bytes, cursor: &mut Cursor<'_>, depth: u32) -> Read<Value> {
             5 => Reader::Int64.value(body, cursor, depth)?,
             6 => Reader::String.value(body, cursor, depth)?,
             7 => Value::Array(list(cursor, 9, |cursor| anything(body, cursor, depth + 1))?),
-            _ => Value::Map(unique(list(cursor, 18, |cursor| {
+            _ => Value::Map(Map::from_entries(list(cursor, 18, |cursor| {
                 Ok((anything(body, cursor, depth + 1)?, anything(body, cursor, depth + 1)?))
             })?)),
         };

@@ -1,25 +1,82 @@
-//! Values as JSON by `JsonConverter`'s rules, guided by their schema, in one pass over the text.
+//! JSON text into values, guided by their schema, in one pass over the text.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use penstock_api::bigdecimal::num_bigint::BigInt;
-use penstock_api::schema::logical;
-use penstock_api::{BigDecimal, Bytes, Error, Field, Kind, Map, Result, Schema, SchemaRef, Struct, Value};
+use bigdecimal::BigDecimal;
+use bigdecimal::num_bigint::BigInt;
+use bytes::Bytes;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
-use std::fmt;
 
-use super::json::{DecimalFormat, JsonOptions};
+use super::Rules;
+use crate::error::{Error, Result};
+use crate::map::Map;
+use crate::schema::{Field, Kind, SchemaRef, logical};
+use crate::value::{Struct, Value};
+
+/// How long a decimal's number may be, in characters or bytes: as in Jackson. Longer ones take their time to be read.
+const NUMBER_BYTES_MAX: usize = 1_000;
+/// How far a decimal's exponent may lie from zero under exact rules: writing it out takes as many digits.
+const EXPONENT_MAX: i64 = 2_000;
+/// So much of a member's name is told.
+const SHOWN_MAX: usize = 100;
+/// A struct of more fields than that is looked through by hashing, when its members are out of order.
+const COMPARED_MAX: usize = 64;
+
+/// How many more values may be read. A few bytes of text under a large schema become many: null for each field that is left out, or its
+/// default.
+#[derive(Debug)]
+pub struct Room(Cell<Option<usize>>);
+
+impl Room {
+    /// For that many, all levels counted; a long text counts as several.
+    #[must_use]
+    pub fn of(values: usize) -> Self {
+        Self(Cell::new(Some(values)))
+    }
+
+    /// For those who trust who wrote the schema.
+    #[must_use]
+    pub fn unlimited() -> Self {
+        Self(Cell::new(None))
+    }
+
+    /// Whether something was refused for want of room. Nothing more is read.
+    #[must_use]
+    pub fn is_used_up(&self) -> bool {
+        self.0.get() == Some(0)
+    }
+
+    fn take(&self, values: usize) -> Result<(), String> {
+        let Some(left) = self.0.get() else { return Ok(()) };
+        let rest = left.checked_sub(values).filter(|rest| *rest > 0);
+        self.0.set(Some(rest.unwrap_or(0)));
+        rest.map(drop).ok_or_else(|| "more values than there is room for".to_owned())
+    }
+}
 
 /// Reads JSON text under a schema; without one as plain JSON.
 ///
 /// # Errors
 /// `Data`, with Java's messages where Java refuses, too. Java reads a number where text stands as 0, and text where a number
 /// stands as null; here both are refused.
-pub(super) fn read(schema: Option<&SchemaRef>, json: &str, options: &JsonOptions) -> Result<Value> {
-    let Some(schema) = schema else { return penstock_api::json::parse(json.as_bytes()) };
+pub fn read(schema: Option<&SchemaRef>, json: &str, rules: &Rules) -> Result<Value> {
+    read_within(schema, json, rules, &Room::unlimited())
+}
+
+/// The same in this room.
+///
+/// # Errors
+/// As [`read`], and when there is not enough room.
+pub fn read_within(schema: Option<&SchemaRef>, json: &str, rules: &Rules, room: &Room) -> Result<Value> {
+    let Some(schema) = schema else { return crate::json::parse(json.as_bytes()) };
+    room.take(1).map_err(Error::data)?;
     let mut deserializer = serde_json::Deserializer::from_str(json);
-    Under { schema, options }.deserialize(&mut deserializer).map_err(|e| {
+    Under { schema, rules, room }.deserialize(&mut deserializer).map_err(|e| {
         // serde adds the place in the text; Java's users look for the words before it.
         let message = e.to_string();
         Error::data(message.split(" at line ").next().unwrap_or(&message).to_owned())
@@ -27,9 +84,11 @@ pub(super) fn read(schema: Option<&SchemaRef>, json: &str, options: &JsonOptions
 }
 
 /// What stands under this schema.
+#[derive(Clone, Copy)]
 struct Under<'s> {
     schema: &'s SchemaRef,
-    options: &'s JsonOptions,
+    rules: &'s Rules,
+    room: &'s Room,
 }
 
 impl<'de> DeserializeSeed<'de> for Under<'_> {
@@ -46,13 +105,29 @@ impl<'de> DeserializeSeed<'de> for Under<'_> {
 }
 
 impl Under<'_> {
-    /// A null, or nothing at all, in the place of a value.
+    /// A null in the place of a value.
     fn null(&self) -> Result<Value, String> {
         match &self.schema.default {
-            Some(default) if self.options.replace_null_with_default => Ok(default.clone()),
+            Some(_) if self.rules.is_exact && self.schema.optional => Ok(Value::Null),
+            Some(default) if self.rules.replace_null_with_default => self.copy_of(default),
             _ if self.schema.optional => Ok(Value::Null),
             _ => Err(format!("Invalid null value for required {} field", self.schema.kind.name())),
         }
+    }
+
+    /// Nothing at all in the place of a value.
+    fn missing(&self) -> Result<Value, String> {
+        match &self.schema.default {
+            Some(default) if self.rules.is_exact => self.copy_of(default),
+            _ => self.null(),
+        }
+    }
+
+    fn copy_of(&self, default: &Value) -> Result<Value, String> {
+        if self.room.0.get().is_some() {
+            self.room.take(weight(default))?;
+        }
+        Ok(default.clone())
     }
 
     fn mismatch(&self, found: &str) -> String {
@@ -81,13 +156,13 @@ impl Under<'_> {
         Self: 'p,
     {
         let schema = part.ok_or("the schema of an array or a map says nothing about its elements")?;
-        Ok(Under { schema, options: self.options })
+        Ok(Under { schema, ..*self })
     }
 
     fn integer(&self, n: i64) -> Result<Value, String> {
         Ok(match (self.schema.kind, self.schema.name.as_deref()) {
-            (Kind::Int32, Some(logical::DATE)) => Value::Date(n as i32),
-            (Kind::Int32, Some(logical::TIME)) => Value::Time(n as i32),
+            (Kind::Int32, Some(logical::DATE)) => Value::Date(n.try_into().map_err(|_| self.mismatch("NUMBER"))?),
+            (Kind::Int32, Some(logical::TIME)) => Value::Time(n.try_into().map_err(|_| self.mismatch("NUMBER"))?),
             (Kind::Int64, Some(logical::TIMESTAMP)) => Value::Timestamp(n),
             // Java narrows without a word; a number that does not fit is refused here.
             (Kind::Int8, _) => Value::Int8(n.try_into().map_err(|_| self.too_large(n))?),
@@ -105,19 +180,54 @@ impl Under<'_> {
     }
 }
 
+/// How much a value takes of its room.
+fn weight(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(weight).sum::<usize>(),
+        Value::Map(map) => 1 + map.entries().iter().map(|(key, value)| weight(key) + weight(value)).sum::<usize>(),
+        Value::Struct(record) => 1 + record.values().iter().map(weight).sum::<usize>(),
+        Value::String(text) => 1 + text.len() / size_of::<Value>(),
+        _ => 1,
+    }
+}
+
 fn decimal(under: Under<'_>, text: &str) -> Result<Value, String> {
     if text == "null" {
         return under.null();
     }
+    let long = || format!("a Decimal of more than {NUMBER_BYTES_MAX} digits");
     if let Ok(encoded) = serde_json::from_str::<String>(text) {
         let bytes = BASE64.decode(&encoded).map_err(|_| "Invalid bytes for Decimal field")?;
+        if under.rules.is_exact && bytes.len() > NUMBER_BYTES_MAX {
+            return Err(long());
+        }
         let scale = under.schema.decimal_scale().ok_or("Invalid Decimal schema: scale parameter not found.")?;
         return Ok(Value::Decimal(Box::new(BigDecimal::new(BigInt::from_signed_bytes_be(&bytes), scale.into()))));
     }
+    if text.len() > NUMBER_BYTES_MAX && !text.starts_with(['[', '{']) {
+        return Err(long());
+    }
     match text.parse::<BigDecimal>() {
-        Ok(number) if !text.starts_with(['[', '{', 't', 'f']) => Ok(Value::Decimal(Box::new(number))),
+        Ok(number) if !text.starts_with(['[', '{', 't', 'f']) => {
+            let number = if under.rules.is_exact { scaled(number, under.schema)? } else { number };
+            Ok(Value::Decimal(Box::new(number)))
+        }
         _ => Err("Invalid type for Decimal, underlying representation should be numeric or bytes".into()),
     }
+}
+
+/// The number with its schema's scale, if that takes no digits away.
+fn scaled(number: BigDecimal, schema: &SchemaRef) -> Result<BigDecimal, String> {
+    let scale = schema.decimal_scale().map(i64::from).ok_or("Invalid Decimal schema: scale parameter not found.")?;
+    let own = number.fractional_digit_count();
+    if own == scale {
+        return Ok(number);
+    }
+    if own.abs() > EXPONENT_MAX {
+        return Err("a Decimal with an exponent that far from zero".to_owned());
+    }
+    let scaled = number.with_scale(scale);
+    if scaled == number { Ok(scaled) } else { Err(format!("a Decimal of scale {scale} cannot hold {number}")) }
 }
 
 impl<'de> Visitor<'de> for Under<'_> {
@@ -149,6 +259,7 @@ impl<'de> Visitor<'de> for Under<'_> {
 
     fn visit_f64<E: serde::de::Error>(self, x: f64) -> Result<Value, E> {
         match self.schema.kind {
+            Kind::Float32 if self.rules.is_exact && (x as f32).is_infinite() => Err(E::custom(self.too_large(x))),
             Kind::Float32 => Ok(Value::Float32(x as f32)),
             Kind::Float64 => Ok(Value::Float64(x)),
             Kind::Int8 | Kind::Int16 | Kind::Int32 | Kind::Int64 => Err(E::custom(self.too_large(x))),
@@ -157,6 +268,14 @@ impl<'de> Visitor<'de> for Under<'_> {
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Value, E> {
+        if self.room.0.get().is_some() {
+            self.room.take(text.len() / size_of::<Value>()).map_err(E::custom)?;
+        }
+        match (self.schema.kind, not_a_number(text).filter(|_| self.rules.is_exact)) {
+            (Kind::Float32, Some(x)) => return Ok(Value::Float32(x as f32)),
+            (Kind::Float64, Some(x)) => return Ok(Value::Float64(x)),
+            _ => {}
+        }
         match self.schema.kind {
             Kind::String => Ok(Value::string(text)),
             Kind::Bytes => {
@@ -173,15 +292,17 @@ impl<'de> Visitor<'de> for Under<'_> {
                 let mut items = Vec::new();
                 while let Some(item) = json.next_element_seed(self.part(self.schema.value.as_ref()).map_err(custom)?)? {
                     items.push(item);
+                    self.room.take(1).map_err(custom)?;
                 }
                 Ok(Value::Array(items))
             }
             Kind::Map if !self.keys_are_text() => {
-                let mut map = Map::new();
-                while let Some((key, value)) = json.next_element_seed(Entry(&self))? {
-                    map.insert_value(key, value);
+                let mut entries = Vec::new();
+                while let Some(entry) = json.next_element_seed(Entry(&self))? {
+                    entries.push(entry);
+                    self.room.take(2).map_err(custom)?;
                 }
-                Ok(Value::Map(map))
+                Ok(Value::Map(Map::from_entries(entries)))
             }
             _ => Err(custom(self.mismatch("ARRAY"))),
         }
@@ -192,12 +313,13 @@ impl<'de> Visitor<'de> for Under<'_> {
         match self.schema.kind {
             Kind::Struct => self.structure(json),
             Kind::Map if self.keys_are_text() => {
-                let mut map = Map::new();
+                let mut entries = Vec::new();
                 while let Some(key) = json.next_key::<String>()? {
                     let value = json.next_value_seed(self.part(self.schema.value.as_ref()).map_err(custom)?)?;
-                    map.insert(key, value);
+                    entries.push((Value::string(key), value));
+                    self.room.take(2).map_err(custom)?;
                 }
-                Ok(Value::Map(map))
+                Ok(Value::Map(Map::from_entries(entries)))
             }
             _ => Err(custom(self.mismatch("OBJECT"))),
         }
@@ -207,55 +329,87 @@ impl<'de> Visitor<'de> for Under<'_> {
 impl Under<'_> {
     fn structure<'de, A: MapAccess<'de>>(self, mut json: A) -> Result<Value, A::Error> {
         let fields = &self.schema.fields;
+        self.room.take(fields.len()).map_err(A::Error::custom)?;
         let mut values: Vec<Option<Value>> = vec![None; fields.len()];
         // Mostly the fields stand in the schema's order.
-        let mut expected = 0;
-        while let Some(at) = json.next_key_seed(FieldName { fields, expected })? {
-            match at {
-                Some(at) => {
-                    values[at] = Some(json.next_value_seed(Under { schema: &fields[at].schema, options: self.options })?);
+        let (mut expected, places) = (0, RefCell::default());
+        while let Some(name) =
+            json.next_key_seed(FieldName { fields, expected, places: &places, is_exact: self.rules.is_exact })?
+        {
+            match name {
+                Ok(at) => {
+                    values[at] = Some(json.next_value_seed(Under { schema: &fields[at].schema, ..self })?);
                     expected = at + 1;
                 }
-                None => {
+                Err(unknown) if self.rules.is_exact => {
+                    let shown = &unknown[..unknown.floor_char_boundary(SHOWN_MAX)];
+                    return Err(A::Error::custom(format!("member {shown} is no field of the schema")));
+                }
+                Err(_) => {
                     json.next_value::<IgnoredAny>()?;
                 }
             }
         }
         let filled = fields.iter().zip(values).map(|(field, value)| match value {
             Some(value) => Ok(value),
-            None => Under { schema: &field.schema, options: self.options }.null(),
+            // Their room was taken above.
+            None => Under { schema: &field.schema, ..self }
+                .missing()
+                .map_err(|why| if self.rules.is_exact { format!("field {}: {why}", field.name) } else { why }),
         });
         let values = filled.collect::<Result<Vec<_>, _>>().map_err(A::Error::custom)?;
         Ok(Value::Struct(Struct::from_values(self.schema.clone(), values)))
     }
 }
 
-/// Which field a key names; `None` for one that the schema does not have.
-struct FieldName<'f> {
-    fields: &'f [Field],
-    expected: usize,
+/// A float for which JSON has no number, by Java's word for it.
+fn not_a_number(text: &str) -> Option<f64> {
+    match text {
+        "NaN" => Some(f64::NAN),
+        "Infinity" => Some(f64::INFINITY),
+        "-Infinity" => Some(f64::NEG_INFINITY),
+        _ => None,
+    }
 }
 
-impl<'de> DeserializeSeed<'de> for FieldName<'_> {
-    type Value = Option<usize>;
+/// Which field a key names; the key itself if the schema does not have it, and somebody wants to know.
+struct FieldName<'f, 'p> {
+    fields: &'f [Field],
+    expected: usize,
+    /// Where the fields of a large struct are, once that was asked.
+    places: &'p RefCell<HashMap<&'f str, usize>>,
+    is_exact: bool,
+}
 
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Option<usize>, D::Error> {
+impl<'de> DeserializeSeed<'de> for FieldName<'_, '_> {
+    type Value = Result<usize, String>;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
         json.deserialize_str(self)
     }
 }
 
-impl Visitor<'_> for FieldName<'_> {
-    type Value = Option<usize>;
+impl Visitor<'_> for FieldName<'_, '_> {
+    type Value = Result<usize, String>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a field's name")
     }
 
-    fn visit_str<E>(self, key: &str) -> Result<Option<usize>, E> {
+    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
         if self.fields.get(self.expected).is_some_and(|f| f.name == key) {
-            return Ok(Some(self.expected));
+            return Ok(Ok(self.expected));
         }
-        Ok(self.fields.iter().position(|f| f.name == key))
+        let found = if self.fields.len() <= COMPARED_MAX {
+            self.fields.iter().position(|f| f.name == key)
+        } else {
+            let mut places = self.places.borrow_mut();
+            if places.is_empty() {
+                places.extend(self.fields.iter().enumerate().map(|(at, field)| (field.name.as_str(), at)));
+            }
+            places.get(key).copied()
+        };
+        Ok(found.ok_or_else(|| if self.is_exact { key.to_owned() } else { String::new() }))
     }
 }
 
@@ -287,118 +441,4 @@ impl<'de> Visitor<'de> for Entry<'_, '_> {
         }
         Ok((key, value))
     }
-}
-
-/// Appends a value as JSON text.
-///
-/// # Errors
-/// `Data` for what has no JSON form, or does not fit its schema.
-pub(super) fn write(schema: Option<&Schema>, value: &Value, options: &JsonOptions, out: &mut Vec<u8>) -> Result<()> {
-    let Some(schema) = schema else { return write_plain(value, options, out) };
-    let default = schema.default.as_ref().filter(|_| options.replace_null_with_default);
-    let value = match (value, default) {
-        (Value::Null, Some(default)) => default,
-        (Value::Null, None) if schema.optional => {
-            out.extend_from_slice(b"null");
-            return Ok(());
-        }
-        (Value::Null, None) => {
-            return Err(Error::data("Conversion error: null value for field that is required and has no default value"));
-        }
-        (value, _) => value,
-    };
-    if !value.fits(schema) {
-        let expected = schema.name.as_deref().unwrap_or(schema.kind.name());
-        return Err(Error::data(format!("Invalid type for {expected}: {}", value.java_class())));
-    }
-    match value {
-        Value::Decimal(number) => write_decimal(number, schema, options, out),
-        Value::Array(items) => write_array(items.iter().map(|item| (schema.value.as_deref(), item)), options, out),
-        Value::Map(map) => write_map(map, schema.key.as_deref(), schema.value.as_deref(), options, out),
-        other => write_plain(other, options, out),
-    }
-}
-
-fn write_plain(value: &Value, options: &JsonOptions, out: &mut Vec<u8>) -> Result<()> {
-    match value {
-        Value::Array(items) => write_array(items.iter().map(|item| (None, item)), options, out),
-        Value::Map(map) => write_map(map, None, None, options, out),
-        Value::Struct(record) => write_struct(record, options, out),
-        scalar => penstock_api::json::write(scalar, out),
-    }
-}
-
-fn write_struct(record: &Struct, options: &JsonOptions, out: &mut Vec<u8>) -> Result<()> {
-    out.push(b'{');
-    for (at, (field, value)) in record.schema().fields.iter().zip(record.values()).enumerate() {
-        if at > 0 {
-            out.push(b',');
-        }
-        write_text(&field.name, out)?;
-        out.push(b':');
-        write(Some(&field.schema), value, options, out).map_err(|e| e.context(format!("field {}", field.name)))?;
-    }
-    out.push(b'}');
-    Ok(())
-}
-
-fn write_array<'v>(
-    items: impl Iterator<Item = (Option<&'v Schema>, &'v Value)>,
-    options: &JsonOptions,
-    out: &mut Vec<u8>,
-) -> Result<()> {
-    out.push(b'[');
-    for (at, (schema, item)) in items.enumerate() {
-        if at > 0 {
-            out.push(b',');
-        }
-        write(schema, item, options, out)?;
-    }
-    out.push(b']');
-    Ok(())
-}
-
-/// An object if all keys are strings, by the schema or, without one, by themselves; else an array of pairs.
-fn write_map(map: &Map, key: Option<&Schema>, value: Option<&Schema>, options: &JsonOptions, out: &mut Vec<u8>) -> Result<()> {
-    let as_object = match key {
-        Some(key) => key.kind == Kind::String,
-        None => map.entries().iter().all(|(k, _)| matches!(k, Value::String(_))),
-    };
-    out.push(if as_object { b'{' } else { b'[' });
-    for (at, (k, v)) in map.entries().iter().enumerate() {
-        if at > 0 {
-            out.push(b',');
-        }
-        if as_object {
-            write_text(k.as_str().ok_or_else(|| Error::data("a map key is no string"))?, out)?;
-            out.push(b':');
-            write(value, v, options, out)?;
-        } else {
-            write_array([(key, k), (value, v)].into_iter(), options, out)?;
-        }
-    }
-    out.push(if as_object { b'}' } else { b']' });
-    Ok(())
-}
-
-fn write_decimal(number: &BigDecimal, schema: &Schema, options: &JsonOptions, out: &mut Vec<u8>) -> Result<()> {
-    let scale = schema.decimal_scale().ok_or_else(|| Error::data("Invalid Decimal schema: scale parameter not found."))?;
-    let (unscaled, own_scale) = number.as_bigint_and_exponent();
-    if own_scale != i64::from(scale) {
-        let message = "Decimal value has mismatching scale for given Decimal value. The provided value's scale was";
-        return Err(Error::data(format!("{message} {own_scale}, but the schema's is {scale}")));
-    }
-    match options.decimal_format {
-        DecimalFormat::Numeric => out.extend_from_slice(number.to_plain_string().as_bytes()),
-        DecimalFormat::Base64 => {
-            out.push(b'"');
-            out.extend_from_slice(BASE64.encode(unscaled.to_signed_bytes_be()).as_bytes());
-            out.push(b'"');
-        }
-    }
-    Ok(())
-}
-
-fn write_text(text: &str, out: &mut Vec<u8>) -> Result<()> {
-    serde_json::to_writer(out, text).map_err(|e| Error::data("text has no JSON form").with_source(e))
 }
