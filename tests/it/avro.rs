@@ -1,6 +1,7 @@
 //! Avro with a real Schema Registry: every type both ways, beside Java's converter; schemas that change; poison; a registry in trouble.
 
 mod cases;
+mod components;
 mod oracle;
 mod schemas;
 mod trouble;

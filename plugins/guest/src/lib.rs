@@ -80,6 +80,6 @@ pub use penstock_api::config::{Check, Default as ConfigDefault, Width};
 pub use penstock_api::*;
 pub use rows::Batch;
 pub use sink::{ColumnSink, SinkClass};
-pub use source::{ColumnSource, Guarantees, Outbox, OutgoingRow, OutgoingRows, SourceClass, SourceTaskContext};
+pub use source::{ColumnSource, DeclaredSchema, Guarantees, Outbox, OutgoingRow, OutgoingRows, SourceClass, SourceTaskContext};
 pub use wit::batches::{Encoding, FieldKind, Format as RowFormat, HeaderForm};
 pub use wit::outgoing::Form;

@@ -5,10 +5,12 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use penstock_api::json::typed::{self, Rules};
+use penstock_api::schema::{OPTIONAL_BYTES, OPTIONAL_STRING};
 use penstock_api::{
     ConfigDef, Constructor, Delivered, Error, ErrorKind, ExactlyOnceSupport, Format, Headers, Next, Payload, Props, Result,
-    SourceConnector, SourceContext, SourceMap, SourceOffset, SourcePosition, SourceRecord, SourceTask, StoredOffsets, TaskId,
-    TransactionBoundary, TransactionEnd, Value, async_trait,
+    Schema, SchemaRef, SourceConnector, SourceContext, SourceMap, SourceOffset, SourcePosition, SourceRecord, SourceTask,
+    StoredOffsets, TaskId, TransactionBoundary, TransactionEnd, Value, async_trait,
 };
 
 use crate::class::Grant;
@@ -97,12 +99,31 @@ fn map(text: &str) -> Result<SourceMap> {
 /// What a poll adds to.
 pub struct Outbox<'o>(&'o outgoing::Outbox);
 
-impl Outbox<'_> {
+impl<'o> Outbox<'o> {
+    /// The contract's own resource, for what is not offered here.
+    #[must_use]
+    pub fn raw(&self) -> &'o outgoing::Outbox {
+        self.0
+    }
+
     /// Adds rows, behind those added before; nothing for none.
     pub fn add(&self, rows: OutgoingRows) {
-        if let Some(rows) = rows.finish() {
-            self.0.add(&rows);
+        let schemas = [rows.key_schema, rows.value_schema].map(|schema| schema.map(|DeclaredSchema(number)| number));
+        match (rows.finish(), schemas) {
+            (None, _) => {}
+            (Some(rows), [None, None]) => self.0.add(&rows),
+            (Some(rows), [keys, values]) => self.0.add_with_schemas(&rows, keys, values),
         }
+    }
+
+    /// Declares a schema for keys or values, which are then given as [`json::typed`](penstock_api::json::typed) writes them by
+    /// [`Rules::EXACT`](penstock_api::json::typed::Rules::EXACT), or by hand as `source.wit` describes it. Do so once, and keep the answer.
+    ///
+    /// # Errors
+    /// `Data` when a default has no JSON form.
+    pub fn declare_schema(&self, schema: &Schema) -> Result<DeclaredSchema> {
+        let text = penstock_api::json::schema::write(schema, &Rules::EXACT)?.to_string();
+        Ok(DeclaredSchema(self.0.declare_schema(&text)))
     }
 
     /// How many more rows, and bytes of keys, values and headers, fit.
@@ -124,6 +145,10 @@ impl Outbox<'_> {
     }
 }
 
+/// A schema that the worker has been told; it knows it as long as the task runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeclaredSchema(u32);
+
 /// Rows to be added: columns that grow.
 pub struct OutgoingRows {
     topics: NameBuilder,
@@ -140,6 +165,8 @@ pub struct OutgoingRows {
     offsets: BytesBuilder,
     key_form: Form,
     value_form: Form,
+    key_schema: Option<DeclaredSchema>,
+    value_schema: Option<DeclaredSchema>,
 }
 
 /// One row.
@@ -178,7 +205,16 @@ impl OutgoingRows {
             offsets: BytesBuilder::default(),
             key_form,
             value_form,
+            key_schema: None,
+            value_schema: None,
         }
+    }
+
+    /// The same with keys and values under these schemas, whose form must be JSON. A value that does not fit its schema fails its record
+    /// alone, as one that a converter cannot write.
+    #[must_use]
+    pub fn with_schemas(self, keys: Option<DeclaredSchema>, values: Option<DeclaredSchema>) -> Self {
+        Self { key_schema: keys, value_schema: values, ..self }
     }
 
     /// The same with headers given as bytes.
@@ -342,7 +378,8 @@ impl SourceClass {
         let native = make.clone();
         let native = Constructor::Source(Arc::new(move || Box::new(native())));
         let task = |connector: &C, props: &Props| {
-            Box::new(Records { task: connector.task(), props: props.clone(), context: None }) as Box<dyn ColumnSource>
+            let (task, props) = (connector.task(), props.clone());
+            Box::new(Records { task, props, context: None, declared: Declared::default() }) as Box<dyn ColumnSource>
         };
         let asked = make.clone();
         let guarantee = move |props: &Props| {
@@ -377,7 +414,15 @@ struct Records {
     task: Box<dyn SourceTask>,
     props: Props,
     context: Option<SourceContext>,
+    declared: Declared,
 }
+
+/// Schemas that were declared, the newest last.
+#[derive(Default)]
+struct Declared(Vec<(SchemaRef, DeclaredSchema)>);
+
+/// So many are remembered; to declare one again is no more than some work.
+const DECLARED_MAX: usize = 256;
 
 struct Stored(SourceTaskContext);
 
@@ -417,14 +462,14 @@ impl ColumnSource for Records {
             let part = records.get(added..behind).ok_or_else(|| {
                 Error::fatal(format!("a transaction is to end behind record {behind} of a poll that gave {count}"))
             })?;
-            add(out, part)?;
+            self.declared.add(out, part)?;
             added = behind;
             match end {
                 TransactionEnd::Commit => out.commit_transaction(),
                 TransactionEnd::Abort => out.abort_transaction(),
             }
         }
-        add(out, &records[added..])?;
+        self.declared.add(out, &records[added..])?;
         Ok(polled.next)
     }
 
@@ -458,45 +503,84 @@ impl ColumnSource for Records {
     }
 }
 
-/// Adds records, those of equal forms that follow each other at once.
-fn add(out: &Outbox<'_>, records: &[SourceRecord]) -> Result<()> {
-    let mut rows: Option<OutgoingRows> = None;
-    // The partition of the record before, as text.
-    let mut origin: Option<(Arc<SourceMap>, String)> = None;
-    for record in records {
-        let (key_form, key) = content(&record.record.key)?;
-        let (value_form, value) = content(&record.record.value)?;
-        let fits = |rows: &OutgoingRows| {
-            (key.is_none() || rows.key_form == key_form) && (value.is_none() || rows.value_form == value_form)
-        };
-        if rows.as_ref().is_some_and(|rows| !fits(rows)) {
-            rows.take().into_iter().for_each(|rows| out.add(rows));
+impl Declared {
+    /// Adds records, those of equal forms and schemas that follow each other at once.
+    fn add(&mut self, out: &Outbox<'_>, records: &[SourceRecord]) -> Result<()> {
+        let mut rows: Option<OutgoingRows> = None;
+        // The partition of the record before, as text.
+        let mut origin: Option<(Arc<SourceMap>, String)> = None;
+        for record in records {
+            let (key_schema, (key_form, key)) = self.content(out, &record.record.key)?;
+            let (value_schema, (value_form, value)) = self.content(out, &record.record.value)?;
+            let fits = |rows: &OutgoingRows| {
+                (key.is_none() || (rows.key_form, rows.key_schema) == (key_form, key_schema))
+                    && (value.is_none() || (rows.value_form, rows.value_schema) == (value_form, value_schema))
+            };
+            if rows.as_ref().is_some_and(|rows| !fits(rows)) {
+                rows.take().into_iter().for_each(|rows| out.add(rows));
+            }
+            let headers = header_texts(&record.record.headers)?;
+            let headers: Vec<(&str, Option<&[u8]>)> = headers.iter().map(|(name, value)| (*name, value.as_deref())).collect();
+            let origin = match (&record.position, &mut origin) {
+                (None, _) => "{}",
+                (Some(position), Some((partition, origin))) if Arc::ptr_eq(partition, &position.partition) => &*origin,
+                (Some(position), origin) => &*origin.insert((position.partition.clone(), text(&position.partition))).1,
+            };
+            let offset = record.position.as_ref().map(|position| text(&position.offset.to_map()));
+            let begin = || OutgoingRows::new(key_form, value_form).with_schemas(key_schema, value_schema);
+            rows.get_or_insert_with(begin).push(&OutgoingRow {
+                topic: &record.record.topic,
+                partition: record.record.partition,
+                key: key.as_deref(),
+                value: value.as_deref(),
+                timestamp: record.record.timestamp,
+                headers: &headers,
+                origin,
+                offset: offset.as_deref(),
+            });
         }
-        let headers = header_texts(&record.record.headers)?;
-        let headers: Vec<(&str, Option<&[u8]>)> = headers.iter().map(|(name, value)| (*name, value.as_deref())).collect();
-        let origin = match (&record.position, &mut origin) {
-            (None, _) => "{}",
-            (Some(position), Some((partition, origin))) if Arc::ptr_eq(partition, &position.partition) => &*origin,
-            (Some(position), origin) => &*origin.insert((position.partition.clone(), text(&position.partition))).1,
-        };
-        let offset = record.position.as_ref().map(|position| text(&position.offset.to_map()));
-        rows.get_or_insert_with(|| OutgoingRows::new(key_form, value_form)).push(&OutgoingRow {
-            topic: &record.record.topic,
-            partition: record.record.partition,
-            key: key.as_deref(),
-            value: value.as_deref(),
-            timestamp: record.record.timestamp,
-            headers: &headers,
-            origin,
-            offset: offset.as_deref(),
-        });
+        rows.into_iter().for_each(|rows| out.add(rows));
+        Ok(())
     }
-    rows.into_iter().for_each(|rows| out.add(rows));
-    Ok(())
+
+    /// A key or value as it crosses, and what it is under: what the converters of text and bytes give by themselves needs no schema.
+    fn content<'p>(&mut self, out: &Outbox<'_>, payload: &'p Payload) -> Result<(Option<DeclaredSchema>, Content<'p>)> {
+        if payload.wire().is_some_and(|encoded| matches!(encoded.format, Format::Bytes | Format::String | Format::Json)) {
+            return Ok((None, content(payload)?));
+        }
+        let view = payload.view()?;
+        match &view.schema {
+            Some(schema) if **schema != **OPTIONAL_STRING && **schema != **OPTIONAL_BYTES => {
+                let mut text = Vec::new();
+                // What does not fit crosses all the same: the worker fails the record, and not this call.
+                if typed::write(Some(&**schema), &view.value, &Rules::EXACT, &mut text).is_err() {
+                    text.clear();
+                    penstock_api::json::write(&view.value, &mut text)?;
+                }
+                Ok((Some(self.declare(out, schema)?), (Form::Json, Some(text.into()))))
+            }
+            _ => Ok((None, content(payload)?)),
+        }
+    }
+
+    fn declare(&mut self, out: &Outbox<'_>, schema: &SchemaRef) -> Result<DeclaredSchema> {
+        if let Some((_, declared)) = self.0.iter().rev().find(|(known, _)| Arc::ptr_eq(known, schema)) {
+            return Ok(*declared);
+        }
+        let declared = out.declare_schema(schema)?;
+        if self.0.len() >= DECLARED_MAX {
+            self.0.clear();
+        }
+        self.0.push((schema.clone(), declared));
+        Ok(declared)
+    }
 }
 
-/// A payload as it crosses; `None` for null.
-fn content(payload: &Payload) -> Result<(Form, Option<Cow<'_, [u8]>>)> {
+/// A form, and the bytes in it; `None` for null.
+type Content<'p> = (Form, Option<Cow<'p, [u8]>>);
+
+/// A payload without its schema.
+fn content(payload: &Payload) -> Result<Content<'_>> {
     if let Some(encoded) = payload.wire() {
         let form = match encoded.format {
             Format::Bytes => Some(Form::Bytes),

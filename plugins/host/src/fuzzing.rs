@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arbitrary::{Result, Unstructured};
-use penstock_api::{Batch, Bytes, Format, Headers, Kind, Payload, Record, Schema, SchemaAndValue, Value};
+use penstock_api::{Batch, Bytes, Format, Headers, Kind, Payload, Record, Schema, SchemaAndValue, SchemaRef, Value};
 use wasmtime::component::Resource;
 
 use crate::batch::{Call, check_json};
@@ -49,10 +49,24 @@ pub fn outgoing(data: &[u8]) {
     with(data, |u| {
         let mut state = state();
         for _ in 0..=u.int_in_range(0..=2)? {
+            let (schemas, is_given) = (some(u, 2, schema)?, u.ratio(2, 3)?);
+            let mut declared = Vec::new();
+            for text in schemas {
+                declared.extend(HostOutbox::declare_schema(&mut state, Resource::new_own(0), text));
+            }
+            let number = |u: &mut Unstructured<'_>| -> Result<Option<u32>> {
+                let is_any = u.ratio(1, 40)?;
+                if is_any { u.arbitrary() } else { Ok(u.choose(&declared).ok().copied().filter(|_| is_given)) }
+            };
+            let schemas = (number(u)?, number(u)?);
             let rows = rows(u)?;
             let count = rows.topics.index.len();
             let before = state.outbox.records.len();
-            if HostOutbox::add(&mut state, Resource::new_own(0), rows).is_err() {
+            let added = match schemas {
+                (None, None) => HostOutbox::add(&mut state, Resource::new_own(0), rows),
+                (keys, values) => HostOutbox::add_with_schemas(&mut state, Resource::new_own(0), rows, keys, values),
+            };
+            if added.is_err() {
                 // Such a call ends like a trap, and what it gave is void.
                 state.outbox.clear();
                 continue;
@@ -62,6 +76,7 @@ pub fn outgoing(data: &[u8]) {
             for record in added {
                 for payload in [&record.record.key, &record.record.value] {
                     is_readable(payload);
+                    is_of_its_schema(payload);
                 }
             }
         }
@@ -137,6 +152,33 @@ fn is_readable(payload: &Payload) {
     match encoded.format {
         Format::Json => assert!(check_json(&encoded.bytes).is_ok(), "no JSON: {:?}", encoded.bytes),
         Format::String => assert!(std::str::from_utf8(&encoded.bytes).is_ok(), "no text: {:?}", encoded.bytes),
+        _ => {}
+    }
+}
+
+/// What converters and transforms trust in: a value that was taken fits its schema, on all levels. What was not taken says why.
+fn is_of_its_schema(payload: &Payload) {
+    if let Some(Format::Other(_)) = payload.wire().map(|encoded| &encoded.format) {
+        let error = payload.view().expect_err("it was not taken");
+        assert!(error.to_string().contains("does not fit its schema"), "{error:#}");
+    } else if let Some(decoded) = payload.peek() {
+        decoded.schema.iter().for_each(|schema| fits(&decoded.value, schema));
+    }
+}
+
+fn fits(value: &Value, schema: &SchemaRef) {
+    assert!(value.fits(schema), "{value:?} under {schema:?}");
+    match value {
+        Value::Struct(record) => {
+            assert!(record.schema().fields == schema.fields, "another schema");
+            schema.fields.iter().zip(record.values()).for_each(|(field, value)| fits(value, &field.schema));
+        }
+        Value::Array(items) => items.iter().for_each(|item| fits(item, schema.value.as_ref().expect("of an array"))),
+        Value::Map(map) => map.entries().iter().for_each(|(key, value)| {
+            fits(key, schema.key.as_ref().expect("of a map"));
+            fits(value, schema.value.as_ref().expect("of a map"));
+        }),
+        Value::Decimal(number) => assert_eq!(Some(number.fractional_digit_count()), schema.decimal_scale().map(i64::from)),
         _ => {}
     }
 }
@@ -286,6 +328,42 @@ fn json(u: &mut Unstructured<'_>) -> Result<String> {
         "1e400",
     ];
     Ok(if u.ratio(4, 5)? { (*u.choose(&USUAL)?).to_owned() } else { text(u)? })
+}
+
+/// A schema of Connect as JSON, mostly well-formed, mostly one that some of [`json`] fits.
+fn schema(u: &mut Unstructured<'_>) -> Result<String> {
+    const NAMES: [&str; 5] = ["Decimal", "Date", "Time", "Timestamp", "Other"];
+    fn part(u: &mut Unstructured<'_>, depth: u32) -> Result<String> {
+        const LEAVES: [&str; 9] = ["int8", "int16", "int32", "int64", "float", "double", "boolean", "string", "bytes"];
+        let kind = if depth == 3 { 0 } else { u.int_in_range(0..=5)? };
+        let mut text = match kind {
+            0 | 1 => format!(r#"{{"type":"{}""#, u.choose(&LEAVES)?),
+            2 => format!(r#"{{"type":"array","items":{}"#, part(u, depth + 1)?),
+            3 => format!(r#"{{"type":"map","keys":{},"values":{}"#, part(u, depth + 1)?, part(u, depth + 1)?),
+            _ => {
+                let mut fields = Vec::new();
+                for name in ["a", "b", "id"] {
+                    let schema = part(u, depth + 1)?;
+                    fields.push(schema.replacen('{', &format!(r#"{{"field":"{name}","#), 1));
+                }
+                format!(r#"{{"type":"struct","fields":[{}]"#, fields.join(","))
+            }
+        };
+        if u.ratio(2, 3)? {
+            text += r#","optional":true"#;
+        }
+        if u.ratio(1, 4)? {
+            text += &format!(r#","name":"org.apache.kafka.connect.data.{}""#, u.choose(&NAMES)?);
+        }
+        if u.ratio(1, 4)? {
+            text += &format!(r#","parameters":{{"scale":"{}"}}"#, u.int_in_range(-3..=1_001)?);
+        }
+        if u.ratio(1, 8)? {
+            text += &format!(r#","default":{}"#, json(u)?);
+        }
+        Ok(text + "}")
+    }
+    if u.ratio(19, 20)? { part(u, 0) } else { text(u) }
 }
 
 fn present(u: &mut Unstructured<'_>, rows: usize) -> Result<Vec<u8>> {

@@ -21,6 +21,7 @@ mod manifest;
 mod metrics;
 mod network;
 mod outbox;
+mod row_schemas;
 mod sink;
 mod source;
 mod state;

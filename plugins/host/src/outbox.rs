@@ -4,15 +4,17 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use penstock_api::json::typed::Room;
 use penstock_api::{
-    Bytes, Error, Format, Header, Headers, Next, Payload, Record, SourceContext, SourceMap, SourceOffset, SourcePosition,
-    SourceRecord, TransactionEnd,
+    Bytes, Error, Format, Header, Headers, Next, Payload, Record, SchemaRef, SourceContext, SourceMap, SourceOffset,
+    SourcePosition, SourceRecord, TransactionEnd,
 };
 use wasmtime::component::Resource;
 
 use crate::batch::{Blobs, Misuse, check_json, check_names, check_s64};
 use crate::contract::sources::penstock::connect::{offsets, outgoing, reconfigure};
 use crate::contract::{columns, told, types};
+use crate::row_schemas::{self, RowSchemas};
 use crate::state::State;
 
 /// Stands for the outbox of the running call, which lies in [`State::outbox`]: there is never more than one.
@@ -23,6 +25,8 @@ pub struct OutboxHandle;
 const ROWS_MAX: usize = 10_000;
 /// A call may give this part of an instance's memory.
 const MEMORY_SHARE: usize = 4;
+/// Values under schemas in one call: this part of an instance's memory, in bytes. Each takes 40 here.
+const VALUES_SHARE: usize = 16;
 
 /// What a source gives, and what it may ask.
 pub(crate) struct Outbox {
@@ -33,6 +37,9 @@ pub(crate) struct Outbox {
     pub context: Option<SourceContext>,
     bytes_left: usize,
     bytes_max: usize,
+    values_left: Room,
+    values_max: usize,
+    schemas: RowSchemas,
     /// Topics and source partitions by their text, so that records share them from call to call.
     topics: HashMap<String, Arc<str>>,
     origins: HashMap<String, Arc<SourceMap>>,
@@ -45,13 +52,16 @@ const KEPT_MAX: usize = 10_000;
 
 impl Outbox {
     pub(crate) fn new(memory_bytes_max: usize) -> Self {
-        let bytes_max = memory_bytes_max / MEMORY_SHARE;
+        let (bytes_max, values_max) = (memory_bytes_max / MEMORY_SHARE, memory_bytes_max / VALUES_SHARE);
         Self {
             records: Vec::new(),
             boundaries: Vec::new(),
             context: None,
             bytes_left: bytes_max,
             bytes_max,
+            values_left: Room::of(values_max),
+            values_max,
+            schemas: RowSchemas::new(memory_bytes_max),
             topics: HashMap::new(),
             origins: HashMap::new(),
             counts: Vec::new(),
@@ -63,6 +73,7 @@ impl Outbox {
         self.records.clear();
         self.boundaries.clear();
         self.bytes_left = self.bytes_max;
+        self.values_left = Room::of(self.values_max);
     }
 
     /// Behind the rows added so far. The same again changes nothing, so that there are at most two for each row.
@@ -73,7 +84,7 @@ impl Outbox {
         }
     }
 
-    fn add(&mut self, rows: outgoing::Rows) -> Result<(), String> {
+    fn add(&mut self, rows: outgoing::Rows, key_schema: Option<u32>, value_schema: Option<u32>) -> Result<(), String> {
         let outgoing::Rows { topics, partitions, keys, values, timestamps, headers, header_form, origins, offsets } = rows;
         let count = topics.index.len();
         let in_column = |column: &'static str| move |why: String| format!("{column}: {why}");
@@ -89,8 +100,9 @@ impl Outbox {
         if !partitions.is_empty() && partitions.len() != count {
             return Err(format!("`partitions` has {} entries where {count} are due, or none", partitions.len()));
         }
-        let keys = Column::new(keys, count).map_err(in_column("keys"))?;
-        let values = Column::new(values, count).map_err(in_column("values"))?;
+        let schema = |number: Option<u32>| number.map(|number| self.schemas.get(number).cloned()).transpose();
+        let keys = Column::new(keys, schema(key_schema)?, count).map_err(in_column("keys"))?;
+        let values = Column::new(values, schema(value_schema)?, count).map_err(in_column("values"))?;
         let offsets = Blobs::text(offsets, count).map_err(in_column("offsets"))?;
         let headers = HeaderRows::new(headers, header_form, count).map_err(in_column("headers"))?;
         let topic_names: Vec<Arc<str>> =
@@ -112,8 +124,8 @@ impl Outbox {
             let record = Record {
                 topic: topic_names[topics.index[row] as usize].clone(),
                 partition: partitions.get(row).copied().filter(|partition| *partition >= 0),
-                key: keys.get(row),
-                value: values.get(row),
+                key: keys.get(row, &self.values_left).map_err(in_column("keys"))?,
+                value: values.get(row, &self.values_left).map_err(in_column("values"))?,
                 headers: headers.get(row),
                 timestamp: crate::batch::is_present(&timestamps.present, row).then(|| timestamps.values[row]),
                 offset: None,
@@ -177,17 +189,22 @@ pub(crate) fn map(text: &str) -> Result<SourceMap, String> {
 /// Whole keys or values.
 struct Column {
     format: Format,
+    /// Of JSON: what its values are read under.
+    schema: Option<SchemaRef>,
     values: Blobs,
 }
 
 impl Column {
-    fn new(payloads: outgoing::Payloads, rows: usize) -> Result<Self, String> {
+    fn new(payloads: outgoing::Payloads, schema: Option<SchemaRef>, rows: usize) -> Result<Self, String> {
         let outgoing::Payloads { form, values } = payloads;
         let (format, values) = match form {
             outgoing::Form::Bytes => (Format::Bytes, Blobs::new(values, rows)?),
             outgoing::Form::Text => (Format::String, Blobs::text(values, rows)?),
             outgoing::Form::Json => (Format::Json, Blobs::text(values, rows)?),
         };
+        if schema.is_some() && !matches!(format, Format::Json) {
+            return Err("values under a schema are given in the form `json`".to_owned());
+        }
         if matches!(format, Format::Json) {
             for row in 0..rows {
                 if let Some(Err(why)) = values.get_ref(row).map(check_json) {
@@ -195,11 +212,16 @@ impl Column {
                 }
             }
         }
-        Ok(Self { format, values })
+        Ok(Self { format, schema, values })
     }
 
-    fn get(&self, row: usize) -> Payload {
-        self.values.get(row).map_or_else(Payload::null, |bytes: Bytes| Payload::encoded(bytes, self.format.clone()))
+    /// An error is want of room.
+    fn get(&self, row: usize, room: &Room) -> Result<Payload, String> {
+        match (self.values.get(row), &self.schema) {
+            (None, _) => Ok(Payload::null()),
+            (Some(text), Some(schema)) => row_schemas::under(schema, text, room).map_err(|why| format!("row {row}: {why}")),
+            (Some(bytes), None) => Ok(Payload::encoded(bytes, self.format.clone())),
+        }
     }
 }
 
@@ -207,16 +229,19 @@ struct HeaderRows {
     ends: Vec<u32>,
     names: Vec<String>,
     index: Vec<u32>,
-    values: Column,
+    values: Blobs,
+    format: Format,
 }
 
 impl HeaderRows {
     fn new(headers: columns::HeaderColumns, form: outgoing::Form, rows: usize) -> Result<Self, String> {
         let columns::HeaderColumns { ends, names, index, values } = headers;
-        if matches!(form, outgoing::Form::Json) {
-            return Err("headers are given as bytes or text, not as JSON".to_owned());
-        }
         let count = index.len();
+        let (format, values) = match form {
+            outgoing::Form::Bytes => (Format::Bytes, Blobs::new(values, count)?),
+            outgoing::Form::Text => (Format::String, Blobs::text(values, count)?),
+            outgoing::Form::Json => return Err("headers are given as bytes or text, not as JSON".to_owned()),
+        };
         if !ends.is_empty() || count > 0 {
             if ends.len() != rows {
                 return Err(format!("`ends` has {} entries where {rows} are due, or none", ends.len()));
@@ -228,14 +253,16 @@ impl HeaderRows {
         if let Some(at) = index.iter().find(|&&at| at as usize >= names.len()) {
             return Err(format!("index {at} is beyond the {} names", names.len()));
         }
-        let values = Column::new(outgoing::Payloads { form, values }, count)?;
-        Ok(Self { ends, names, index, values })
+        Ok(Self { ends, names, index, values, format })
     }
 
     fn get(&self, row: usize) -> Headers {
         let Some(&end) = self.ends.get(row) else { return Headers::new() };
         let start = if row == 0 { 0 } else { self.ends[row - 1] };
-        let header = |at: usize| Header { key: self.names[self.index[at] as usize].as_str().into(), value: self.values.get(at) };
+        let value = |at: usize| {
+            self.values.get(at).map_or_else(Payload::null, |bytes: Bytes| Payload::encoded(bytes, self.format.clone()))
+        };
+        let header = |at: usize| Header { key: self.names[self.index[at] as usize].as_str().into(), value: value(at) };
         (start as usize..end as usize).map(header).collect()
     }
 }
@@ -258,7 +285,21 @@ impl outgoing::Host for State {}
 
 impl outgoing::HostOutbox for State {
     fn add(&mut self, _: Resource<OutboxHandle>, rows: outgoing::Rows) -> wasmtime::Result<()> {
-        self.outbox.add(rows).map_err(|why| misuse("add", why))
+        self.outbox.add(rows, None, None).map_err(|why| misuse("add", why))
+    }
+
+    fn declare_schema(&mut self, _: Resource<OutboxHandle>, schema: String) -> wasmtime::Result<u32> {
+        self.outbox.schemas.declare(schema).map_err(|why| misuse("declare-schema", why))
+    }
+
+    fn add_with_schemas(
+        &mut self,
+        _: Resource<OutboxHandle>,
+        rows: outgoing::Rows,
+        keys: Option<u32>,
+        values: Option<u32>,
+    ) -> wasmtime::Result<()> {
+        self.outbox.add(rows, keys, values).map_err(|why| misuse("add-with-schemas", why))
     }
 
     fn room(&mut self, _: Resource<OutboxHandle>) -> wasmtime::Result<(u32, u64)> {
@@ -337,8 +378,8 @@ mod tests {
     #[test]
     fn rows_become_records() {
         let mut outbox = Outbox::new(64 << 20);
-        outbox.add(rows()).unwrap();
-        outbox.add(rows()).unwrap();
+        outbox.add(rows(), None, None).unwrap();
+        outbox.add(rows(), None, None).unwrap();
         let [first, second, third, _] = &outbox.records[..] else { panic!("{:?}", outbox.records) };
         assert_eq!((first.record.timestamp, second.record.timestamp), (Some(7), None));
         assert_eq!((first.record.headers.len(), &*second.record.headers[0].key), (0, "h"));
@@ -349,13 +390,34 @@ mod tests {
     }
 
     #[test]
+    fn values_under_a_schema_are_read_each_by_itself() {
+        let mut outbox = Outbox::new(64 << 20);
+        let of_keys = outbox.schemas.declare(r#"{"type":"int32"}"#.to_owned()).unwrap();
+        let of_values = outbox.schemas.declare(r#"{"type":"struct","fields":[]}"#.to_owned()).unwrap();
+        outbox.add(rows(), Some(of_keys), Some(of_values)).unwrap();
+        let [first, second] = &outbox.records[..] else { panic!("{:?}", outbox.records) };
+        assert_eq!(first.record.key.view().unwrap().value, penstock_api::Value::Int32(1));
+        assert!(first.record.value.view().unwrap().schema.is_some());
+        assert!(second.record.value.view().unwrap_err().to_string().contains("found ARRAY"), "this row, and no other");
+        assert!(second.record.key.view().is_ok());
+        let mut check = |form: outgoing::Form, number: u32, expected: &str| {
+            let mut rows = rows();
+            rows.values.form = form;
+            let error = outbox.add(rows, None, Some(number)).unwrap_err();
+            assert!(error.contains(expected), "{error} does not say {expected}");
+        };
+        check(outgoing::Form::Text, of_values, "values: values under a schema are given in the form `json`");
+        check(outgoing::Form::Json, 7, "no schema has the number 7");
+    }
+
+    #[test]
     fn transactions_end_behind_the_rows_added_so_far() {
         let mut outbox = Outbox::new(64 << 20);
-        outbox.add(rows()).unwrap();
+        outbox.add(rows(), None, None).unwrap();
         for end in [TransactionEnd::Commit, TransactionEnd::Abort, TransactionEnd::Commit] {
             outbox.end_transaction(end);
         }
-        outbox.add(rows()).unwrap();
+        outbox.add(rows(), None, None).unwrap();
         outbox.end_transaction(TransactionEnd::Abort);
         let expected = [(2, TransactionEnd::Commit), (2, TransactionEnd::Abort), (4, TransactionEnd::Abort)];
         assert_eq!(outbox.boundaries, expected);
@@ -368,7 +430,7 @@ mod tests {
         let check = |change: &dyn Fn(&mut outgoing::Rows), expected: &str| {
             let mut rows = rows();
             change(&mut rows);
-            let error = Outbox::new(400).add(rows).unwrap_err();
+            let error = Outbox::new(400).add(rows, None, None).unwrap_err();
             assert!(error.contains(expected), "{error} does not say {expected}");
         };
         check(&|rows| rows.topics.index[1] = 9, "topics: index 9 is beyond the 1 names");

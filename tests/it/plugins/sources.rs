@@ -119,6 +119,78 @@ async fn what_a_source_does_wrong_ends_its_task_with_the_reason() {
     }
 }
 
+/// What the columns of one source and the records of another say of the same orders.
+#[tokio::test]
+async fn rows_under_a_schema_are_typed_in_both_forms() {
+    let host = host(&["sources"]);
+    let mut found = Vec::new();
+    for class in ["TypedSource", "TypedRecordsSource"] {
+        let mut task = source(&host, class, &[("records", "60")], None).await.unwrap();
+        let records = all(&mut *task).await.unwrap();
+        let of = |payload: &Payload| payload.view().unwrap().into_owned();
+        let of = records.iter().map(|given| (of(&given.record.key), of(&given.record.value)));
+        found.push(of.collect::<Vec<(SchemaAndValue, SchemaAndValue)>>());
+    }
+    assert_eq!((found[0].len(), &found[0]), (60, &found[1]));
+    let (key, order) = &found[0][7];
+    assert_eq!(*key, SchemaAndValue::new(Schema::new(Kind::Int64), Value::Int64(7)));
+    let schema = order.schema.as_ref().unwrap();
+    let about = (schema.name.as_deref(), schema.version, schema.doc.as_deref());
+    assert_eq!(about, (Some("shop.Order"), Some(3), Some("What somebody wants.")));
+    assert!(Arc::ptr_eq(schema, found[0][47].1.schema.as_ref().unwrap()), "shared from poll to poll");
+    let Value::Struct(order) = &order.value else { panic!("{order:?}") };
+    let Some(Value::Struct(customer)) = order.get("customer") else { panic!("{order:?}") };
+    let (email, age) = (customer.get("email"), customer.get("age"));
+    assert_eq!((email, age), (Some(&Value::string("j\u{f6}rg-7@example.org")), Some(&Value::Int8(7))));
+    for (field, expected) in [
+        ("total", Value::Decimal(Box::new("7.07".parse().unwrap()))),
+        ("at", Value::Timestamp(1_760_000_000_007)),
+        ("day", Value::Date(20_000)),
+        ("rate", Value::Float64(0.875)),
+        ("tags", Value::Array(vec![Value::string("t0")])),
+        ("by_number", Value::Null),
+        ("raw", Value::Bytes(Bytes::from_static(&[7, 0xff]))),
+        ("state", Value::string("new")),
+    ] {
+        assert_eq!(order.get(field), Some(&expected), "{field}");
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_does_not_fit_its_schema_is_a_record_that_fails() {
+    let host = host(&["sources"]);
+    for class in ["TypedSource", "TypedRecordsSource"] {
+        let mut task = source(&host, class, &[("records", "30"), ("mode", "misfit")], None).await.unwrap();
+        for (n, given) in all(&mut *task).await.unwrap().iter().enumerate() {
+            match given.record.value.view() {
+                Ok(_) => assert_ne!(n % 10, 7, "{class}: a value that does not fit was taken"),
+                Err(error) => {
+                    assert_eq!((n % 10, error.kind()), (7, ErrorKind::Data), "{class}: {error:#}");
+                    let why =
+                        "the plugin gave a value that does not fit its schema shop.Order: Invalid type for INT64: found STRING";
+                    assert_eq!(error.to_string(), why);
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn garbage_for_a_schema_and_floods_of_values_end_the_task() {
+    let host = host(&["sources"]);
+    for (mode, reasons) in [
+        ("garbage-schema", &["misused outbox.declare-schema: the schema cannot be read: Unknown schema type: text"][..]),
+        ("schema-flood", &["misused outbox.declare-schema: there is room for schemas of", "bytes more"]),
+        ("null-flood", &["misused outbox.add-with-schemas: values: row 0: more values than there is room for"]),
+    ] {
+        let mut task = source(&host, "TypedSource", &[("mode", mode)], None).await.unwrap();
+        let error = format!("{:#}", all(&mut *task).await.expect_err(mode));
+        for reason in reasons {
+            assert!(error.contains(reason), "{mode}: {error} does not say {reason}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_poll_that_cannot_now_leaves_nothing_behind() {
     let host = host(&["sources"]);

@@ -1,5 +1,7 @@
 //! Sources in both forms, well-behaved and not: numbers from 0 on, which go on where they were.
 
+mod typed;
+
 use std::time::{Duration, Instant};
 
 use penstock_plugin::http::Request;
@@ -389,13 +391,15 @@ fn classes() -> Vec<SourceClass> {
             ConfigKey::optional("url", ConfigType::String, "", "What to ask for, with the mode fetch or swallow."),
         ])
     };
-    vec![
+    let mut classes = vec![
         SourceClass::columns("penstock.tests.CountSource", "1.0.0", keys(), Count::new).guarantees(guarantees),
         SourceClass::columns("penstock.tests.ShardsSource", "1.0.0", shards, Shards::new)
             .plan(Shards::plan)
             .guarantees(|_| Guarantees { exactly_once: true, transaction_boundaries: false }),
         SourceClass::records("penstock.tests.CountRecordsSource", "1.0.0", keys(), || CountRecords),
-    ]
+    ];
+    classes.extend(typed::classes());
+    classes
 }
 
 penstock_plugin::export_sources!(classes);
