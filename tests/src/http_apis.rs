@@ -18,8 +18,6 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::ground;
-
 /// What goes wrong by itself: one request in so many; 0 for none.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Faults {
@@ -120,8 +118,8 @@ struct Serving {
 
 impl Serving {
     async fn start(router: Router) -> Result<Self> {
-        let address = SocketAddr::from(([127, 0, 0, 1], ground::free_port()?));
-        let listener = TcpListener::bind(address).await.context("listen for HTTP")?;
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("listen for HTTP")?;
+        let address = listener.local_addr()?;
         let task = tokio::spawn(async move {
             let service = router.into_make_service_with_connect_info::<SocketAddr>();
             if let Err(error) = axum::serve(listener, service).await {
