@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Installs what the tests, the demo and the benchmarks run against, once: a Kafka broker, Java Connect, a Schema Registry,
-# a Snowflake stand-in, a fuzzer of REST APIs, one of our own code, and the compiler for guests. Everything comes from public package registries.
+# a Snowflake stand-in, a fuzzer of REST APIs, one of our own code, a server of cloud functions, and the compiler for guests. Everything comes from public package registries.
 #
 #   setup.sh                 all parts
-#   setup.sh kafka wasm ...  some of: build kafka connect avro-converter blackhole-java registry snowflake schemathesis cargo-fuzz wasm
+#   setup.sh kafka wasm ...  some of: build kafka connect avro-converter blackhole-java registry snowflake schemathesis functions cargo-fuzz wasm
 #
 # Parts go to $PENSTOCK_GROUND (default ~/.cache/penstock/ground), one folder each. A part holds a stamp, the digest of what it was
 # made from (its pom, its requirements, its sources): nothing is done while the stamp fits, and a changed pom installs anew.
@@ -13,7 +13,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ground=${PENSTOCK_GROUND:-$HOME/.cache/penstock/ground}
 fetch_timeout_s=${PENSTOCK_FETCH_TIMEOUT_S:-900}
-all_parts=(build kafka connect avro-converter blackhole-java registry snowflake schemathesis cargo-fuzz wasm)
+all_parts=(build kafka connect avro-converter blackhole-java registry snowflake schemathesis functions cargo-fuzz wasm)
 
 main() {
   local parts=("$@")
@@ -61,7 +61,7 @@ stamp() {
     blackhole-java) cat "$here/maven/connect.xml" "$here"/java/*.java ;;
     registry) echo "$registry_artifact" ;;
     snowflake) cat "$here/python/requirements.txt" ;;
-    schemathesis) cat "$here/python/schemathesis.txt" ;;
+    schemathesis | functions) cat "$here/python/$1.txt" ;;
     cargo-fuzz) echo "$cargo_fuzz_version" ;;
     wasm) echo "target wasm32-wasip2, ${PENSTOCK_WASM:-any way}" ;;
   esac | sha256sum | cut -d' ' -f1
@@ -77,6 +77,7 @@ describe() {
     registry) echo "Apicurio's Schema Registry from Maven Central (109 MB)" ;;
     snowflake) echo "fakesnow and Snowflake's Python connector from PyPI, in a virtual environment" ;;
     schemathesis) echo "Schemathesis from PyPI, in a virtual environment" ;;
+    functions) echo "Google's Functions Framework from PyPI, in a virtual environment" ;;
     cargo-fuzz) echo "cargo-fuzz from crates.io, compiled" ;;
     wasm) echo "a compiler for the wasm32-wasip2 target" ;;
   esac
@@ -139,6 +140,8 @@ install_registry() {
 install_snowflake() { virtual_environment "$1" requirements.txt fakesnow; }
 
 install_schemathesis() { virtual_environment "$1" schemathesis.txt schemathesis; }
+
+install_functions() { virtual_environment "$1" functions.txt functions-framework; }
 
 cargo_fuzz_version=0.13.1
 

@@ -50,12 +50,14 @@ pub mod cluster;
 pub mod snowflake;
 pub mod tokens;
 pub mod http_apis;
+pub mod functions;
 pub mod web;
 
 pub use cluster::Cluster;
 pub use connect::{Answer, Connect};
 pub use faulty_registry::{FaultyRegistry, Mood};
 pub use flow::Flow;
+pub use functions::CloudFunction;
 pub use http_apis::{AlertEndpoint, Faults, TicketApi};
 pub use java::JavaConnect;
 pub use journal::Journal;

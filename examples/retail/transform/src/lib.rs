@@ -6,7 +6,8 @@
 //! - an order that breaks a rule fails, with the rule in the message, so that it goes to the dead letters: `order_id`, `customer.id`
 //!   and `ordered_at` are there, `currency` is one of `currencies`, and there is at least one item, each with a positive quantity and
 //!   a price that is not negative;
-//! - `total` is added, in the order's currency, and `fraud_flag` with `fraud_reason` (null when there is none).
+//! - `total` is added, in the order's currency, and `fraud_flag` with `fraud_reason` (null when there is none);
+//! - with `flagged.only` nothing but orders that are flagged passes.
 //!
 //! Of every record, order or not, e-mail addresses at `mask.paths` are masked. What has none of these fields passes
 //! untouched, byte for byte. Works on JSON and on values with a schema alike, since it only looks at columns.
@@ -27,6 +28,7 @@ struct RetailOrders {
     rules: Rules,
     fraud: Fraud,
     orders_topics: Vec<String>,
+    flagged_only: bool,
     drop_test: bool,
     test_customers_prefix: String,
     mask_paths: Vec<String>,
@@ -42,6 +44,7 @@ impl RetailOrders {
                 quantity_threshold: config.number("fraud.quantity.threshold"),
             },
             orders_topics: config.list("orders.topics"),
+            flagged_only: config.boolean("flagged.only"),
             drop_test: config.boolean("drop.test"),
             test_customers_prefix: config.string("test.customers.prefix").to_owned(),
             mask_paths: if masks { config.list("mask.paths") } else { Vec::new() },
@@ -75,7 +78,7 @@ impl RetailOrders {
         let customers = batch.texts(VALUE, "customer.id");
         let prefix = &self.test_customers_prefix;
         let by_tester = |row| !prefix.is_empty() && customers.get(row).is_some_and(|id| id.starts_with(prefix.as_str()));
-        (0..batch.len()).filter(|row| tests.get(*row) == Some(true) || by_tester(*row)).map(|row| row as u32).collect()
+        rows_where(batch, |row| tests.get(row) == Some(true) || by_tester(row))
     }
 
     fn mask(&self, batch: &Batch<'_>, is_dropped: &[bool]) {
@@ -92,6 +95,9 @@ impl RetailOrders {
 
     fn enrich(&self, batch: &Batch<'_>, is_dropped: &[bool]) {
         let is_order = self.orders(batch);
+        if self.flagged_only {
+            batch.discard(&rows_where(batch, |row| !is_order[row] && !is_dropped[row]));
+        }
         if !is_order.contains(&true) {
             return;
         }
@@ -101,7 +107,7 @@ impl RetailOrders {
         let times = batch.integers(VALUE, "ordered_at");
         let items = batch.json(VALUE, "items");
         let (mut totals, mut flags, mut reasons) = (Edits::<f64>::new(), Edits::<bool>::new(), TextEdits::new());
-        let mut failed = Vec::new();
+        let (mut failed, mut unsuspicious) = (Vec::new(), Vec::new());
         for row in (0..batch.len()).filter(|row| is_order[*row] && !is_dropped[*row]) {
             let checked = self
                 .rules
@@ -112,6 +118,10 @@ impl RetailOrders {
                 Ok(items) => {
                     let total = order::total(&items);
                     let reason = self.fraud.reason(total, &items);
+                    if self.flagged_only && reason.is_none() {
+                        unsuspicious.push(row as u32);
+                        continue;
+                    }
                     totals.set(row, total);
                     flags.set(row, reason.is_some());
                     match reason {
@@ -125,6 +135,7 @@ impl RetailOrders {
         batch.set_numbers(VALUE, "total", &totals);
         batch.set_booleans(VALUE, "fraud_flag", &flags);
         batch.set_texts(VALUE, "fraud_reason", &reasons);
+        batch.discard(&unsuspicious);
         batch.fail(failed);
     }
 
@@ -137,6 +148,10 @@ impl RetailOrders {
         }
         is_order
     }
+}
+
+fn rows_where(batch: &Batch<'_>, is_one: impl Fn(usize) -> bool) -> Vec<u32> {
+    (0..batch.len()).filter(|row| is_one(*row)).map(|row| row as u32).collect()
 }
 
 fn keys() -> ConfigDef {
@@ -154,6 +169,7 @@ fn keys() -> ConfigDef {
         .check(Check::NonEmpty),
         ConfigKey::optional("mask.email", ConfigType::Boolean, "true", "Whether e-mail addresses are masked."),
         ConfigKey::optional("mask.paths", ConfigType::List, "customer.email,email", "Fields that hold e-mail addresses."),
+        ConfigKey::optional("flagged.only", ConfigType::Boolean, "false", "Whether only flagged orders pass, for alerts."),
         ConfigKey::optional("drop.test", ConfigType::Boolean, "true", "Whether test traffic is dropped."),
         ConfigKey::optional(
             "test.customers.prefix",
@@ -175,3 +191,6 @@ fn classes() -> Vec<TransformClass> {
 }
 
 penstock_plugin::export_transforms!(classes);
+
+#[cfg(test)]
+mod cases;

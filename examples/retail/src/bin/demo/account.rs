@@ -4,7 +4,7 @@
 //! by its context headers; or an order of the shop's own tests (`"test": true`, or a customer `test-...`), which the transform drops by rule. What is none of
 //! these is lost. What is there more often than once, or in two of these ways, is duplicated.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::{Context, Result};
 use penstock_retail::order::OrderAvro;
@@ -23,6 +23,20 @@ pub(crate) struct Account {
     pub(crate) dead_letters: u64,
     /// How many of them for each stage and reason.
     pub(crate) reasons: BTreeMap<(String, String), u64>,
+    /// Tickets of the helpdesk in their topic, by their ids.
+    pub(crate) tickets: Road,
+    /// Orders that are flagged in Snowflake at the function, by their idempotency keys.
+    pub(crate) alerts: Road,
+}
+
+/// The account of what goes by HTTP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Road {
+    /// What is there, each counted once.
+    pub(crate) arrived: u64,
+    pub(crate) lost: u64,
+    /// There twice, or without being expected.
+    pub(crate) duplicated: u64,
 }
 
 /// The account of one topic.
@@ -54,20 +68,55 @@ impl Account {
             let header = |name: &str| letter.header(&format!("__connect.errors.{name}")).unwrap_or_default();
             *reasons.entry((header("topic"), reason(&header("stage"), &header("exception.message")))).or_default() += 1;
         }
-        Ok(Self { topics, dead_letters: dead.len() as u64, reasons })
+        let (tickets, alerts) = (tickets(ground).await?, alerts(ground).await?);
+        Ok(Self { topics, dead_letters: dead.len() as u64, reasons, tickets, alerts })
     }
 
     pub(crate) fn lost(&self) -> u64 {
-        self.topics.iter().map(|(_, tally)| tally.lost).sum()
+        self.topics.iter().map(|(_, tally)| tally.lost).sum::<u64>() + self.tickets.lost + self.alerts.lost
     }
 
     pub(crate) fn duplicated(&self) -> u64 {
-        self.topics.iter().map(|(_, tally)| tally.duplicated).sum()
+        let of_topics: u64 = self.topics.iter().map(|(_, tally)| tally.duplicated).sum();
+        of_topics + self.tickets.duplicated + self.alerts.duplicated
     }
 
     pub(crate) fn rows(&self) -> u64 {
         self.topics.iter().map(|(_, tally)| tally.rows).sum()
     }
+}
+
+/// Compares what must be there with what is.
+fn road(expected: impl IntoIterator<Item = String>, there: impl IntoIterator<Item = String>) -> Road {
+    let expected: BTreeSet<String> = expected.into_iter().collect();
+    let (mut seen, mut all) = (BTreeSet::new(), 0);
+    for name in there {
+        all += 1;
+        seen.insert(name);
+    }
+    let arrived = seen.intersection(&expected).count() as u64;
+    Road { arrived, lost: expected.len() as u64 - arrived, duplicated: all - arrived }
+}
+
+async fn tickets(ground: &Ground) -> Result<Road> {
+    let messages = ground.kafka.read(streams::TICKETS).await?;
+    let there = messages.iter().map(|message| Ok(message.json()?["id"].as_str().unwrap_or_default().to_owned()));
+    Ok(road(ground.tickets.ids(), there.collect::<Result<Vec<_>>>()?))
+}
+
+/// Keys are made of topic, partition and offset, which Snowflake has beside each row.
+async fn alerts(ground: &Ground) -> Result<Road> {
+    let topic = streams::ORDERS.topic;
+    let sql = "SELECT RECORD_METADATA:partition::INT AS P, RECORD_METADATA:offset::INT AS O FROM ORDERS WHERE FRAUD_FLAG";
+    let flagged = ground.snowflake.query(sql).await?;
+    let key = |row: &serde_json::Map<String, serde_json::Value>| {
+        Some(format!("{topic}-{}-{}", row.get("P")?.as_i64()?, row.get("O")?.as_i64()?))
+    };
+    let expected: Option<Vec<String>> = flagged.iter().map(key).collect();
+    let function = ground.alerts.get().await?;
+    let keys = function["keys"].as_array().context("read the function's keys")?;
+    let taken = keys.iter().map(|key| key.as_str().unwrap_or_default().to_owned());
+    Ok(road(expected.context("read the places of flagged orders")?, taken))
 }
 
 /// Compares what is in the topic with where it is now.
@@ -153,6 +202,14 @@ mod tests {
         let messages: Vec<Message> = (0..3).map(message).collect();
         let tally = tally(&messages, &by_place(rows), &by_place(dead), |m| dropped.contains(&m.offset));
         assert_eq!((tally.lost, tally.duplicated), (lost, duplicated), "{tally:?}");
+    }
+
+    #[test]
+    fn what_goes_by_http_is_accounted_for() {
+        let names = |text: &str| text.chars().map(String::from).collect::<Vec<_>>();
+        assert_eq!(road(names("abc"), names("cab")), Road { arrived: 3, lost: 0, duplicated: 0 });
+        assert_eq!(road(names("abc"), names("aab")), Road { arrived: 2, lost: 1, duplicated: 1 });
+        assert_eq!(road(names("a"), names("ax")), Road { arrived: 1, lost: 0, duplicated: 1 });
     }
 
     #[test]

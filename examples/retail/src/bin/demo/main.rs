@@ -61,7 +61,7 @@ fn main() -> ExitCode {
 /// Whether every event arrived once.
 async fn run(arguments: &Arguments) -> Result<bool> {
     let began = Instant::now();
-    step("Starting Kafka, a Schema Registry, a Snowflake stand-in and the worker");
+    step("Starting Kafka, a Schema Registry, a Snowflake stand-in, a helpdesk, a cloud function and the worker");
     let ground = Ground::start().await?;
     ground.show();
 
@@ -88,8 +88,10 @@ async fn run(arguments: &Arguments) -> Result<bool> {
     println!("\nFrom an empty machine's start of the servers to this line: {:.0} s", began.elapsed().as_secs_f64());
     let (lost, duplicated, rows, dead) = (account.lost(), account.duplicated(), account.rows(), account.dead_letters);
     let rss_mb = memory.rss_mb();
+    let (tickets, alerts) = (account.tickets.arrived, account.alerts.arrived);
     println!(
-        "demo: lost={lost} duplicated={duplicated} rows={rows} dead_letters={dead} seconds={seconds:.1} worker_rss_mb={rss_mb:.0}"
+        "demo: lost={lost} duplicated={duplicated} rows={rows} dead_letters={dead} tickets={tickets} alerts={alerts} seconds={seconds:.1} \
+         worker_rss_mb={rss_mb:.0}"
     );
     if arguments.keep {
         tokio::signal::ctrl_c().await.context("wait for Ctrl-C")?;

@@ -11,16 +11,16 @@ use crate::streams;
 /// Registers all connectors and waits until their tasks run.
 pub(crate) async fn all(ground: &Ground) -> Result<()> {
     let url = ground.worker.connect().url();
-    for stream in streams::ALL {
-        let data = format!("@examples/retail/connectors/{}", stream.file);
+    for (_, file) in streams::connectors() {
+        let data = format!("@examples/retail/connectors/{file}");
         let created =
             curl(&["-X", "POST", "-H", "Content-Type: application/json", "--data", &data, &format!("{url}/connectors")]).await?;
         if created.get("error_code").is_some() {
-            bail!("the worker refused {}: {}", stream.file, created["message"].as_str().unwrap_or_default());
+            bail!("the worker refused {file}: {}", created["message"].as_str().unwrap_or_default());
         }
     }
-    for stream in streams::ALL {
-        ground.worker.connect().wait_running(stream.connector, 1).await?;
+    for (connector, _) in streams::connectors() {
+        ground.worker.connect().wait_running(connector, 1).await?;
     }
     let status = curl(&[&format!("{url}/connectors?expand=status")]).await?;
     for (name, known) in status.as_object().context("read the list of connectors")? {

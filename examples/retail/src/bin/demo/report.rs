@@ -4,7 +4,7 @@ use anyhow::Result;
 use penstock_tests::Usage;
 use serde_json::{Map, Value};
 
-use crate::account::{Account, Tally};
+use crate::account::{Account, Road, Tally};
 use crate::ground::Ground;
 use crate::table::{Table, thousands};
 
@@ -44,6 +44,21 @@ pub(crate) async fn show(ground: &Ground, account: &Account, memory: &Usage) -> 
         "SELECT COALESCE(ZONE, '(none)') AS ZONE, COUNT(*) AS COUNTS, SUM(ON_HAND)::INT AS ON_HAND FROM INVENTORY GROUP BY 1 ORDER BY 1",
     )
     .await?;
+    let (requests, unchanged, refused) = ground.tickets.requests();
+    let function = ground.alerts.get().await?;
+    let mut roads = Table::new(["by HTTP", "arrived", "lost", "duplicated", "on the way"]);
+    let cells = |road: &Road| [road.arrived, road.lost, road.duplicated].map(thousands);
+    let [arrived, lost, duplicated] = cells(&account.tickets);
+    let way = format!("{requests} requests, {unchanged} answered 304 and {refused} 429");
+    roads.row(["tickets polled from the helpdesk".into(), arrived, lost, duplicated, way]);
+    let [arrived, lost, duplicated] = cells(&account.alerts);
+    let way = format!(
+        "{} requests, {} failed, {} alerts came again under their key",
+        function["requests"], function["failed"], function["again"]
+    );
+    roads.row(["alerts at the cloud function".into(), arrived, lost, duplicated, way]);
+    println!("\n  Two components over HTTP");
+    roads.print();
     let mut dead = Table::new(["dead letters of", "stage and reason", "count"]);
     for ((topic, reason), count) in &account.reasons {
         dead.row([topic.clone(), reason.clone(), thousands(*count)]);

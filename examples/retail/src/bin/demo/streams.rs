@@ -1,4 +1,4 @@
-//! The four streams of the shop: which topic, which connector, which table.
+//! The four streams of the shop - which topic, which connector, which table - and the two roads by HTTP.
 
 /// One kind of event on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,3 +23,15 @@ pub(crate) const ALL: [Stream; 4] = [INTERACTIONS, ORDERS, INVENTORY, SUPPORT];
 
 /// Where records go that cannot pass.
 pub(crate) const DEAD_LETTERS: &str = "retail.dead-letters";
+
+/// Tickets that are polled from the helpdesk by HTTP.
+pub(crate) const TICKETS: &str = "retail.tickets";
+pub(crate) const TICKETS_CONNECTOR: &str = "retail-tickets";
+/// Flagged orders on their way to the function.
+pub(crate) const ALERTS_CONNECTOR: &str = "retail-alerts";
+
+/// All connectors, with their files.
+pub(crate) fn connectors() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let by_http = [(TICKETS_CONNECTOR, "tickets.json"), (ALERTS_CONNECTOR, "alerts.json")];
+    ALL.map(|stream| (stream.connector, stream.file)).into_iter().chain(by_http)
+}

@@ -23,6 +23,10 @@ pub(crate) async fn until_all_committed(ground: &Ground, limit: Duration) -> Res
             lag += ground.kafka.lag(&format!("connect-{}", stream.connector), stream.topic).await?;
             rows.push(format!("{} {}", stream.table.to_lowercase(), table::thousands(rows_in(ground, stream).await?)));
         }
+        let tickets_to_come =
+            ground.tickets.ids().len() as i64 - ground.kafka.end_offsets(streams::TICKETS).await?.values().sum::<i64>();
+        lag += ground.kafka.lag(&format!("connect-{}", streams::ALERTS_CONNECTOR), streams::ORDERS.topic).await?;
+        lag += tickets_to_come.max(0);
         println!(
             "    {:>5.1} s  {}  (to do: {})",
             began.elapsed().as_secs_f64(),
@@ -32,8 +36,8 @@ pub(crate) async fn until_all_committed(ground: &Ground, limit: Duration) -> Res
         if lag == 0 {
             return Ok(());
         }
-        for stream in streams::ALL {
-            fail_with(ground, stream).await?;
+        for (connector, _) in streams::connectors() {
+            fail_with(ground, connector).await?;
         }
         if began.elapsed() > limit {
             bail!(
@@ -52,12 +56,12 @@ async fn rows_in(ground: &Ground, stream: Stream) -> Result<u64> {
 }
 
 /// An error when the connector or a task of it has failed, with the reason.
-async fn fail_with(ground: &Ground, stream: Stream) -> Result<()> {
-    let status = ground.worker.connect().status(stream.connector).await?.ok()?;
+async fn fail_with(ground: &Ground, connector: &str) -> Result<()> {
+    let status = ground.worker.connect().status(connector).await?.ok()?;
     let units = std::iter::once(&status["connector"]).chain(status["tasks"].as_array().into_iter().flatten());
     for unit in units {
         if unit["state"] == "FAILED" {
-            bail!("{} has failed: {}", stream.connector, unit["trace"].as_str().unwrap_or("no reason given"));
+            bail!("{connector} has failed: {}", unit["trace"].as_str().unwrap_or("no reason given"));
         }
     }
     Ok(())
