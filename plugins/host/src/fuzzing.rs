@@ -170,7 +170,9 @@ fn fits(value: &Value, schema: &SchemaRef) {
     assert!(value.fits(schema), "{value:?} under {schema:?}");
     match value {
         Value::Struct(record) => {
-            assert!(record.schema().fields == schema.fields, "another schema");
+            // A default is under its schema without the default; and NaN is not equal to itself.
+            let names = |schema: &SchemaRef| schema.fields.iter().map(|field| field.name.clone()).collect::<Vec<_>>();
+            assert_eq!(names(record.schema()), names(schema), "another schema");
             schema.fields.iter().zip(record.values()).for_each(|(field, value)| fits(value, &field.schema));
         }
         Value::Array(items) => items.iter().for_each(|item| fits(item, schema.value.as_ref().expect("of an array"))),
