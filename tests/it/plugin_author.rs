@@ -68,6 +68,7 @@ impl Author {
         for place in ["natively:", "inside wasmtime (", "test result: ok", "is good, natively and inside wasmtime"] {
             assert!(said.contains(place), "the cases should run in {place:?}: {said}");
         }
+        assert!(!said.contains("warning"), "a new crate is as the compiler likes it: {said}");
         let component = self.path(&name).join(format!("target/plugin/{name}.wasm"));
         let about: Value = serde_json::from_str(&self.good(&["inspect", "--json", &component.to_string_lossy()])?)?;
         assert_eq!((about["world"].as_str(), about["classes"][0]["class"].as_str()), (Some(world), Some(class)), "{about:#}");

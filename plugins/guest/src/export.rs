@@ -198,6 +198,12 @@ macro_rules! __export_plugin {
             }
         }
 
+        // Elsewhere nothing but an author's cases would use the classes.
+        #[cfg(not(target_family = "wasm"))]
+        const _: fn() = || {
+            let _ = $classes;
+        };
+
         #[cfg(target_family = "wasm")]
         $crate::wit::plugin::export_plugin!(PenstockComponent with_types_in $crate::wit::plugin);
     };
