@@ -160,9 +160,7 @@ impl ColumnSource for TypedColumns {
         }
         let (keys, values) = match self.schemas {
             Some(schemas) => schemas,
-            None => *self
-                .schemas
-                .insert((out.declare_schema(&Schema::new(Kind::Int64))?, out.declare_schema(&order_schema())?)),
+            None => *self.schemas.insert((out.declare_schema(&Schema::new(Kind::Int64))?, out.declare_schema(&order_schema())?)),
         };
         let to = self.records.min(self.next + self.batch);
         let mut rows = OutgoingRows::new(Form::Json, Form::Json).with_schemas(Some(keys), Some(values));
@@ -194,7 +192,12 @@ impl Connector for TypedRecords {
 #[async_trait]
 impl SourceConnector for TypedRecords {
     fn task(&self) -> Box<dyn SourceTask> {
-        Box::new(TypedRecordsTask { config: Props::new(), key: Arc::new(Schema::new(Kind::Int64)), schema: order_schema(), next: 0 })
+        Box::new(TypedRecordsTask {
+            config: Props::new(),
+            key: Arc::new(Schema::new(Kind::Int64)),
+            schema: order_schema(),
+            next: 0,
+        })
     }
 }
 
@@ -213,7 +216,10 @@ impl TypedRecordsTask {
     fn record(&self, n: u64) -> SourceRecord {
         let mode = self.config.get("mode").map_or("well", String::as_str);
         let mut value = order(&self.schema, n);
-        if mode == "misfit" && n % 10 == 7 && let Value::Struct(order) = &mut value {
+        if mode == "misfit"
+            && n % 10 == 7
+            && let Value::Struct(order) = &mut value
+        {
             order.values_mut()[0] = Value::string("x");
         }
         let value = if mode == "tombstones" && n % 10 == 3 {
