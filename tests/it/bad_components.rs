@@ -279,7 +279,7 @@ async fn wrong_properties_are_refused_by_the_manifests_own_checks() -> Result<()
         ensure!(told.into_iter().eq(&due), "{threshold}");
         ensure!(key("currencies")?["type"] == "LIST" && key("mask.email")?["type"] == "BOOLEAN", "{keys:?}");
         let granting = keys.iter().filter(|key| key["name"].as_str().is_some_and(|name| name.starts_with("plugin.grants.")));
-        ensure!((keys.len(), granting.count()) == (12, 4), "its own keys, those that grant, and no others: {keys:?}");
+        ensure!((keys.len(), granting.count()) == (13, 4), "its own keys, those that grant, and no others: {keys:?}");
     }
 
     let topic = topic_of(kafka, &[]).await?;
