@@ -7,11 +7,14 @@ use anyhow::{Context, Result};
 use reqwest::Method;
 use serde_json::Value;
 
-use super::step::{Like, SINK, Step};
+use super::step::{Like, SINK, Step, get};
 
 /// How long a GET may take to answer on both sides alike: what was asked for before it takes effect in its own time.
 const SETTLE_LIMIT: Duration = Duration::from_secs(60);
 const SETTLE_STEP: Duration = Duration::from_millis(200);
+
+/// How often in a row an answer must be the same for its worker to be at rest.
+const REST: usize = 10;
 
 /// Stands for a text that differs from side to side.
 pub(super) const SIDE: &str = "SIDE";
@@ -261,17 +264,34 @@ fn is_early(answer: &Answer) -> bool {
     answer.body["message"].as_str().is_some_and(|message| ASK_AGAIN.iter().any(|passing| message.contains(passing)))
 }
 
-/// Both workers get the same requests, one after the other. What one of them has done is not asked of it again.
+/// Until what both answer there no longer changes.
+async fn rest(java: &Side, ours: &Side, path: &str, deadline: Instant) -> Result<()> {
+    let asked = get(path);
+    let (mut last, mut same) = (None, 0);
+    while same < REST && Instant::now() < deadline {
+        tokio::time::sleep(SETTLE_STEP).await;
+        let now = Some((java.ask(&asked).await?, ours.ask(&asked).await?));
+        same = if now == last { same + 1 } else { 0 };
+        last = now;
+    }
+    Ok(())
+}
+
+/// Both workers get the same requests, one after the other. What one of them has done is not asked of it again, but for
+/// what [may be](Step::at_rest).
 pub(super) async fn compare(java: &Side, ours: &Side, step: &Step) -> Result<Option<String>> {
-    let began = Instant::now();
+    let deadline = Instant::now() + SETTLE_LIMIT;
     let (mut javas, mut our) = (java.ask(step).await?, ours.ask(step).await?);
     loop {
         let difference = difference(step, &javas, &our).or_else(|| too_early(step, &javas, &our));
-        let again = [&javas, &our].map(|answer| step.method == Method::GET || is_early(answer));
-        if difference.is_none() || again == [false, false] || began.elapsed() > SETTLE_LIMIT {
+        let again = [&javas, &our].map(|answer| step.at_rest.is_some() || step.method == Method::GET || is_early(answer));
+        if difference.is_none() || again == [false, false] || Instant::now() > deadline {
             return Ok(difference);
         }
-        tokio::time::sleep(SETTLE_STEP).await;
+        match step.at_rest {
+            Some(path) => rest(java, ours, path, deadline).await?,
+            None => tokio::time::sleep(SETTLE_STEP).await,
+        }
         if again[0] {
             javas = java.ask(step).await?;
         }

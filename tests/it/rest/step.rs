@@ -19,6 +19,9 @@ pub(super) struct Step {
     pub(super) like: Like,
     /// What both bodies must come to hold.
     pub(super) until: Option<&'static str>,
+    /// A path whose answers change while earlier requests take effect: what is answered differently meanwhile is asked
+    /// of both again when they have come to rest.
+    pub(super) at_rest: Option<&'static str>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -41,7 +44,7 @@ pub(super) enum Like {
 
 pub(super) fn step(method: Method, path: impl Into<String>, body: Option<String>) -> Step {
     let content_type = body.is_some().then_some("application/json");
-    Step { method, path: path.into(), body, content_type, accept: None, headers: Vec::new(), like: Like::Equal, until: None }
+    Step { method, path: path.into(), body, content_type, accept: None, headers: Vec::new(), like: Like::Equal, until: None, at_rest: None }
 }
 
 pub(super) fn get(path: impl Into<String>) -> Step {
@@ -95,11 +98,18 @@ impl Step {
         self
     }
 
+    /// What may be asked twice, and hangs on the state that this path shows.
+    pub(super) fn at_rest(mut self, path: &'static str) -> Self {
+        self.at_rest = Some(path);
+        self
+    }
+
     pub(super) fn like(mut self, like: Like) -> Self {
         self.like = like;
         self
     }
 }
+
 /// The configuration of a sink, with changes; null takes a key away.
 pub(super) fn sink(changes: &Value) -> Value {
     let mut config = json!({"connector.class": SINK, "topics": "rest-t1"});
