@@ -121,6 +121,14 @@ pub trait SinkTask: Send {
     /// `Retriable`: the same batch comes again after [`SinkContext::retry_after`]; any other error fails the task.
     async fn put(&mut self, records: &[SinkRecord]) -> Result<()>;
 
+    /// What the worker calls: [`put`](Self::put) with a batch that may be held on to, for tasks that would copy it otherwise.
+    ///
+    /// # Errors
+    /// As for it.
+    async fn put_shared(&mut self, records: &Arc<Vec<SinkRecord>>) -> Result<()> {
+        self.put(records).await
+    }
+
     /// Answers which offsets are durable and may be committed. `put` holds, for each open partition, the offset behind the
     /// last record given to [`put`](Self::put). A partition left out is not committed.
     ///

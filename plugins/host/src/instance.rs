@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use penstock_api::metrics::MetricOwner;
-use penstock_api::{Batch, Error, Props};
+use penstock_api::{Batch, Error, Props, SinkRecord};
 use wasmtime::Store;
 use wasmtime::component::{InstancePre, Resource};
 
@@ -171,7 +171,19 @@ impl Instance {
     /// Shows rows of a batch to the guest. What it notes lies in the call that comes back.
     pub(crate) async fn work(&mut self, batch: Batch, rows: &[u32], deadline: Duration) -> (Call, Result<Answer, Stopped>) {
         let may_change = matches!(self.exports, Exports::Transforms(_));
-        self.store.data_mut().call = Some(Call::new(batch, rows, may_change, self.engine.config.memory_bytes_max));
+        let call = Call::new(batch, rows, may_change, self.engine.config.memory_bytes_max);
+        self.carry(call, deadline).await
+    }
+
+    /// Gives records to a sink. What it notes lies in the call that comes back.
+    pub(crate) async fn put(&mut self, records: Arc<Vec<SinkRecord>>) -> (Call, Result<Answer, Stopped>) {
+        let config = &self.engine.config;
+        let (call, deadline) = (Call::of_sink(records, config.memory_bytes_max), config.call_deadline);
+        self.carry(call, deadline).await
+    }
+
+    async fn carry(&mut self, call: Call, deadline: Duration) -> (Call, Result<Answer, Stopped>) {
+        self.store.data_mut().call = Some(call);
         let deadline = self.begin(deadline);
         let running = self.engine.running(&self.watch);
         let handle = Resource::<BatchHandle>::new_borrow(0);
@@ -197,11 +209,6 @@ impl Instance {
         };
         let call = self.store.data_mut().call.take().expect("put there above, and only taken here");
         (call, answer)
-    }
-
-    /// How long a call may take.
-    pub(crate) fn deadline(&self) -> Duration {
-        self.engine.config.call_deadline
     }
 
     /// Tells the guest that it is not needed any more. What goes wrong only goes to the log.

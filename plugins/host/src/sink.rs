@@ -3,9 +3,10 @@
 //! Unlike a transform a sink holds what cannot be made again from the batch alone, so a trap ends the task: its successor gets from Kafka
 //! what was not called durable.
 
+use std::sync::Arc;
+
 use penstock_api::{
-    Batch, Connector, Error, Offsets, Props, Result, SinkConnector, SinkContext, SinkRecord, SinkTask, TopicPartition,
-    async_trait,
+    Connector, Error, Offsets, Props, Result, SinkConnector, SinkContext, SinkRecord, SinkTask, TopicPartition, async_trait,
 };
 
 use crate::batch::Done;
@@ -88,22 +89,15 @@ impl SinkTask for ComponentSinkTask {
     }
 
     async fn put(&mut self, records: &[SinkRecord]) -> Result<()> {
+        self.put_shared(&Arc::new(records.to_vec())).await
+    }
+
+    async fn put_shared(&mut self, records: &Arc<Vec<SinkRecord>>) -> Result<()> {
         if records.is_empty() {
             let answer = self.running()?.instance.sink_idle().await;
             return self.settle("run", answer);
         }
-        let mut batch = Batch::with_capacity(records.len());
-        let mut rows = Vec::with_capacity(records.len());
-        for (row, sink_record) in records.iter().enumerate() {
-            let mut record = sink_record.record.clone();
-            // Where it was consumed, whatever transforms made of it.
-            (record.partition, record.offset) = (Some(sink_record.origin.partition), Some(sink_record.origin.offset));
-            batch.push(record, row as u32);
-            rows.push(row as u32);
-        }
-        let instance = &mut self.running()?.instance;
-        let deadline = instance.deadline();
-        let (call, answer) = instance.work(batch, &rows, deadline).await;
+        let (call, answer) = self.running()?.instance.put(records.clone()).await;
         match answer {
             Ok(Answer::Refused(error)) => Err(self.component.said("put records to", error)),
             Ok(_) => {

@@ -90,7 +90,7 @@ enum InFlightStage {
     /// Verdicts are noted; failures are yet to be settled.
     Settling(Batch),
     /// Ready for the connector.
-    Delivering(Vec<SinkRecord>),
+    Delivering(Arc<Vec<SinkRecord>>),
 }
 
 impl SinkLoop {
@@ -207,6 +207,7 @@ impl SinkLoop {
         if let InFlightStage::Settling(batch) = flight.stage {
             match self.settle(&flight.raws, batch, flight.attempt, flight.since.elapsed()).await? {
                 Settled::Ready(records) => {
+                    let records = Arc::new(records);
                     flight = InFlight { stage: InFlightStage::Delivering(records), attempt: 0, since: Instant::now(), ..flight };
                 }
                 Settled::TryAgain(batch, wait) => {
@@ -313,10 +314,10 @@ impl SinkLoop {
     }
 
     /// Hands records to the connector. `Some(wait)`: not now.
-    async fn deliver(&mut self, records: &[SinkRecord]) -> Result<Option<Duration>> {
+    async fn deliver(&mut self, records: &Arc<Vec<SinkRecord>>) -> Result<Option<Duration>> {
         self.last_put = Instant::now();
         self.metrics.progress.call(Doing::Put);
-        let outcome = self.task.put(records).await;
+        let outcome = self.task.put_shared(records).await;
         self.metrics.progress.returned();
         if !records.is_empty() {
             self.metrics.put(self.last_put.elapsed());
@@ -343,7 +344,7 @@ impl SinkLoop {
     /// Lets the connector do time-based work.
     async fn put_nothing(&mut self) -> Result<()> {
         if self.letters_are_safe().await? {
-            self.deliver(&[]).await?;
+            self.deliver(&Arc::default()).await?;
         }
         self.rewind().await
     }
@@ -507,7 +508,7 @@ impl SinkLoop {
         let leaves = |raw: &RawRecord| partitions.iter().any(|p| p.partition == raw.partition && p.topic == raw.topic);
         let Some(flight) = &mut self.in_flight else { return };
         match &mut flight.stage {
-            InFlightStage::Delivering(records) => records.retain(|record| !leaves(&record.origin)),
+            InFlightStage::Delivering(records) => Arc::make_mut(records).retain(|record| !leaves(&record.origin)),
             InFlightStage::Settling(batch) => {
                 let rows = std::mem::take(batch).into_rows();
                 for row in rows.into_iter().filter(|row| !leaves(&flight.raws[row.origin as usize])) {

@@ -9,6 +9,7 @@ use penstock_api::{
 use super::fields::{self, SchemaExtensions};
 use super::note::{Change, Mark, Noted, Noting};
 use super::path::Path;
+use super::rows::Rows;
 use super::scan::{Span, Wanted, scan};
 use super::splice::{Splicer, check_json};
 use super::{Call, Scanned, avro_body, json_text};
@@ -59,7 +60,7 @@ impl Call {
                 (Mark::Fail(error), _) => Outcome::Fail(error),
                 (Mark::Keep, Some(error)) => Outcome::Fail(error),
                 (Mark::Keep, None) => {
-                    let record = record_of(&mut self.batch, &self.live, &mut copies, row);
+                    let record = record_of(&mut self.rows, &self.live, &mut copies, row);
                     let spans = |part: Part| self.sides[part as usize].scans.as_slice();
                     let of = RowChanges { row, source, changes: &changes, wanted: &wanted };
                     match carrier.change(record, &of, spans) {
@@ -71,14 +72,15 @@ impl Call {
             outcomes.push(outcome);
         }
         for (row, part, text) in carrier.texts.finish() {
-            *part.of_mut(record_of(&mut self.batch, &self.live, &mut copies, row)) = Payload::encoded(text, Format::Json);
+            *part.of_mut(record_of(&mut self.rows, &self.live, &mut copies, row)) = Payload::encoded(text, Format::Json);
         }
         self.done(outcomes, copies, &sources)
     }
 
     fn done(self, outcomes: Vec<Outcome>, copies: Vec<Record>, sources: &[u32]) -> Done {
         let (live, rows) = (self.live, outcomes.len() - copies.len());
-        let mut done = Done { batch: self.batch, failed: Vec::new(), discarded: Vec::new(), emitted: Vec::new(), fatal: None };
+        let mut done =
+            Done { batch: self.rows.into_batch(), failed: Vec::new(), discarded: Vec::new(), emitted: Vec::new(), fatal: None };
         let mut copies = copies.into_iter();
         for (row, outcome) in outcomes.into_iter().enumerate() {
             if let Outcome::Fail(error) = &outcome
@@ -114,9 +116,9 @@ enum Outcome {
 }
 
 /// The record of a row, or of a copy behind the rows.
-fn record_of<'b>(batch: &'b mut Batch, live: &[u32], copies: &'b mut [Record], row: usize) -> &'b mut Record {
+fn record_of<'b>(rows: &'b mut Rows, live: &[u32], copies: &'b mut [Record], row: usize) -> &'b mut Record {
     match live.get(row) {
-        Some(&index) => &mut batch.rows_mut()[index as usize].record,
+        Some(&index) => rows.record_mut(index as usize),
         None => &mut copies[row - live.len()],
     }
 }

@@ -1,6 +1,6 @@
 //! The batch as a guest sees it during one call: `batches` of the contract over `penstock_api::Batch`.
 //!
-//! [`Call`] owns the batch while the guest runs. Reads ([`read`]) answer columns of the batch as it was; changes are noted
+//! [`Call`] owns the batch while the guest runs, or shares a sink's ([`rows`]). Reads ([`read`]) answer columns of the batch as it was; changes are noted
 //! ([`note`]) and carried out afterwards ([`commit`]), so that a call that traps leaves nothing behind. [`scan`] and
 //! [`splice`] work on JSON text, [`fields`] on decoded values, [`columns`] holds what crosses.
 
@@ -11,6 +11,7 @@ mod interface;
 mod note;
 mod path;
 mod read;
+mod rows;
 mod scan;
 mod splice;
 
@@ -18,7 +19,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use penstock_api::payload::AvroFormat;
-use penstock_api::{Batch, Encoded, Error, Format, Part, Payload, Record};
+use penstock_api::{Batch, Encoded, Error, Format, Part, Payload, Record, SinkRecord};
 
 pub(crate) use columns::{Blobs, check_names, check_s64, is_present, is_set};
 pub(crate) use commit::{Done, Emitted};
@@ -28,11 +29,12 @@ pub(crate) use splice::check_json;
 
 use note::Noted;
 use path::Path;
+use rows::Rows;
 use scan::{Span, Wanted};
 
 /// One call into a guest: the batch, which of its rows are shown, what was looked at and what shall change.
 pub(crate) struct Call {
-    batch: Batch,
+    rows: Rows,
     /// The rows shown, by their index in the batch, ascending.
     live: Vec<u32>,
     /// What was looked for in keys and in values.
@@ -76,18 +78,23 @@ struct Located {
 impl Call {
     /// A call that shows these rows of the batch. A predicate's may not change them.
     pub(crate) fn new(batch: Batch, live: &[u32], may_change: bool, noted_bytes_max: usize) -> Self {
-        Self {
-            batch,
-            live: live.to_vec(),
-            sides: [Side::default(), Side::default()],
-            broken: BTreeMap::new(),
-            noted: Noted::new(live.len(), may_change, noted_bytes_max),
-        }
+        Self::of(Rows::Own(batch), live.to_vec(), may_change, noted_bytes_max)
+    }
+
+    /// A call that shows records to a sink, which may not change them.
+    pub(crate) fn of_sink(records: Arc<Vec<SinkRecord>>, noted_bytes_max: usize) -> Self {
+        let live = (0..records.len() as u32).collect();
+        Self::of(Rows::shared(records), live, false, noted_bytes_max)
+    }
+
+    fn of(rows: Rows, live: Vec<u32>, may_change: bool, noted_bytes_max: usize) -> Self {
+        let noted = Noted::new(live.len(), may_change, noted_bytes_max);
+        Self { rows, live, sides: [Side::default(), Side::default()], broken: BTreeMap::new(), noted }
     }
 
     /// The batch as it was, with nothing carried out.
     pub(crate) fn abandon(self) -> Batch {
-        self.batch
+        self.rows.into_batch()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -95,7 +102,7 @@ impl Call {
     }
 
     fn record(&self, row: usize) -> &Record {
-        &self.batch.rows()[self.live[row] as usize].record
+        self.rows.record(self.live[row] as usize)
     }
 
     fn payload(&self, part: Part, row: usize) -> &Payload {
@@ -103,7 +110,7 @@ impl Call {
     }
 
     fn payload_mut(&mut self, part: Part, row: usize) -> &mut Payload {
-        part.of_mut(&mut self.batch.rows_mut()[self.live[row] as usize].record)
+        part.of_mut(self.rows.record_mut(self.live[row] as usize))
     }
 
     fn side(&self, part: Part) -> &Side {

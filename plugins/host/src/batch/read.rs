@@ -31,11 +31,11 @@ impl Call {
     }
 
     pub(super) fn partitions(&self) -> Vec<i32> {
-        (0..self.len()).map(|row| self.record(row).partition.unwrap_or(-1)).collect()
+        self.live.iter().map(|at| self.rows.partition(*at as usize).unwrap_or(-1)).collect()
     }
 
     pub(super) fn offsets(&self) -> S64Column {
-        let (values, present) = numbers(self.len(), (0..self.len()).map(|row| self.record(row).offset));
+        let (values, present) = numbers(self.len(), self.live.iter().map(|at| self.rows.offset(*at as usize)));
         S64Column { values, present }
     }
 
