@@ -10,6 +10,7 @@ mod groups;
 mod topic_settings;
 mod ends;
 pub mod admin;
+mod enqueue;
 mod fetch;
 mod native;
 pub mod jaas;

@@ -7,12 +7,12 @@ use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
-use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, DeliveryResult, Producer as _, ProducerContext, PurgeConfig};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::Notify;
 
-use super::producer::{Delivered, Outgoing, Told, delivery_error, owned_headers};
+use super::enqueue::Line;
+use super::producer::{Delivered, Outgoing, Told, delivery_error};
 use super::settings::ProducerSettings;
 use super::transactional::{self, FENCED};
 
@@ -20,7 +20,13 @@ use super::transactional::{self, FENCED};
 #[derive(Clone)]
 pub struct StreamProducer {
     who: String,
-    inner: Arc<ThreadedProducer<Outcomes>>,
+    inner: Arc<Inner>,
+}
+
+/// Dropped in this order.
+struct Inner {
+    line: Line,
+    producer: BaseProducer<Outcomes>,
 }
 
 /// What has become of the record that was sent under a number.
@@ -43,6 +49,8 @@ pub struct Undelivered {
 
 /// How soon it is looked again whether all is acknowledged.
 const DRAIN_STEP: Duration = Duration::from_millis(1);
+/// How soon events are looked for while a call blocks, should nothing tell that there are some.
+const LOOK_STEP: Duration = Duration::from_millis(100);
 /// How long a call for transactions blocks its thread.
 const STEP: Duration = Duration::from_secs(1);
 /// How long the producer may take to let go of what is left in it.
@@ -54,13 +62,14 @@ impl StreamProducer {
     /// # Errors
     /// `Config` when librdkafka refuses the settings.
     pub fn new(settings: ProducerSettings) -> Result<Self> {
-        let context =
-            Outcomes { who: settings.who.clone(), told: Told::new(&settings.who), noted: Mutex::default(), news: Notify::new() };
-        let inner = settings
+        let context = Outcomes { who: settings.who.clone(), told: Told::new(&settings.who), noted: Mutex::default() };
+        let producer: BaseProducer<_> = settings
             .client
             .create_with_context(context)
             .map_err(|e| Error::config(format!("start a Kafka producer for {}", settings.who)).with_source(e))?;
-        Ok(Self { who: settings.who, inner: Arc::new(inner) })
+        // SAFETY: the producer is dropped behind the line.
+        let line = unsafe { Line::new(producer.client().native_ptr()) };
+        Ok(Self { who: settings.who, inner: Arc::new(Inner { line, producer }) })
     }
 
     /// Sends a record off; `false` when there is no room for it now (`buffer.memory`): wait for [`news`](Self::news) and try again.
@@ -68,27 +77,25 @@ impl StreamProducer {
     /// # Errors
     /// As it is told of records that were sent: `Data` when it is too large.
     pub fn try_send(&self, number: usize, record: &Outgoing) -> Result<bool> {
-        let mut new = BaseRecord::<[u8], [u8], usize>::with_opaque_to(&record.topic, number);
-        new.partition = record.partition;
-        new.key = record.key.as_deref();
-        new.payload = record.value.as_deref();
-        new.timestamp = record.timestamp;
-        new.headers = owned_headers(&record.headers);
-        match self.inner.send(new) {
+        match self.inner.line.enqueue(number, record) {
             Ok(()) => Ok(true),
-            Err((KafkaError::MessageProduction(Code::QueueFull), _)) => Ok(false),
-            Err((error, _)) => Err(delivery_error(&self.who, &record.topic, error)),
+            Err(KafkaError::MessageProduction(Code::QueueFull)) => Ok(false),
+            Err(error) => Err(delivery_error(&self.who, &record.topic, error)),
         }
     }
 
-    /// All outcomes since it was asked last, in the order in which they came.
+    /// All outcomes since it was asked last, in the order in which they came. It is to be asked for as long as the producer lives: its
+    /// events are served in here.
     pub fn take(&self) -> Vec<Outcome> {
-        std::mem::take(&mut *self.inner.context().lock())
+        self.inner.serve();
+        std::mem::take(&mut *self.inner.noted())
     }
 
     /// Waits until there are outcomes. May be dropped while waiting; may come back although there are none.
     pub async fn news(&self) {
-        self.inner.context().news.notified().await;
+        if !self.inner.line.has_events() && self.inner.noted().is_empty() {
+            self.inner.line.news().notified().await;
+        }
     }
 
     /// Begins to write in transactions, under the `transactional.id` of the settings: whoever wrote under it before is fenced, and what
@@ -115,7 +122,7 @@ impl StreamProducer {
     /// # Errors
     /// `Fatal` when the producer was fenced.
     pub fn begin(&self) -> Result<()> {
-        self.inner.begin_transaction().map_err(|error| self.failure(&error, "begin a transaction"))
+        self.inner.producer.begin_transaction().map_err(|error| self.failure(&error, "begin a transaction"))
     }
 
     /// Commits the open transaction, waiting for the acknowledgements of all that was sent in it, no longer than `within`.
@@ -126,7 +133,7 @@ impl StreamProducer {
     pub async fn commit(&self, within: Duration) -> Result<()> {
         let deadline = Instant::now() + within;
         // The call itself would look only every 100 ms whether all is acknowledged.
-        while self.inner.in_flight_count() > 0 && Instant::now() < deadline {
+        while self.inner.in_flight() > 0 && Instant::now() < deadline {
             tokio::time::sleep(DRAIN_STEP).await;
         }
         loop {
@@ -152,12 +159,18 @@ impl StreamProducer {
         aborted.await.map_err(|error| self.failure(&error, "abort a transaction"))
     }
 
-    async fn blocking(
-        &self,
-        call: impl FnOnce(&ThreadedProducer<Outcomes>) -> KafkaResult<()> + Send + 'static,
-    ) -> KafkaResult<()> {
+    /// Makes a call on a thread of its own, and serves events meanwhile: some calls wait for that.
+    async fn blocking(&self, call: impl FnOnce(&BaseProducer<Outcomes>) -> KafkaResult<()> + Send + 'static) -> KafkaResult<()> {
         let inner = self.inner.clone();
-        tokio::task::spawn_blocking(move || call(&inner)).await.unwrap_or(Err(KafkaError::Canceled))
+        let mut called = tokio::task::spawn_blocking(move || call(&inner.producer));
+        loop {
+            tokio::select! {
+                returned = &mut called => return returned.unwrap_or(Err(KafkaError::Canceled)),
+                () = self.inner.line.news().notified() => {}
+                () = tokio::time::sleep(LOOK_STEP) => {}
+            }
+            self.inner.serve();
+        }
     }
 
     fn failure(&self, error: &KafkaError, what: &str) -> Error {
@@ -171,16 +184,36 @@ impl StreamProducer {
 
     /// Ends it; what is not acknowledged is given up.
     pub async fn close(self) {
-        let inner = self.inner;
-        let ended = tokio::task::spawn_blocking(move || {
-            inner.purge(PurgeConfig::default().queue().inflight());
-            if let Err(error) = inner.flush(CLOSE_TIMEOUT) {
-                tracing::debug!("a producer closes with records under way: {error}");
-            }
+        let ended = self.blocking(|producer| {
+            producer.purge(PurgeConfig::default().queue().inflight());
+            producer.flush(CLOSE_TIMEOUT)
         });
-        if let Err(panicked) = ended.await {
+        if let Err(error) = ended.await {
+            tracing::debug!("a producer closes with records under way: {error}");
+        }
+        // The end of a client blocks.
+        if let Err(panicked) = tokio::task::spawn_blocking(move || drop(self.inner)).await {
             tracing::error!("closing a producer: {panicked}");
         }
+    }
+}
+
+impl Inner {
+    fn noted(&self) -> MutexGuard<'_, Vec<Outcome>> {
+        self.producer.context().lock()
+    }
+
+    /// Has what came noted, without waiting for more.
+    fn serve(&self) {
+        while self.line.has_events() {
+            self.producer.poll(Duration::ZERO);
+        }
+    }
+
+    /// How many records wait for their acknowledgement.
+    fn in_flight(&self) -> i32 {
+        self.serve();
+        self.producer.in_flight_count()
     }
 }
 
@@ -193,13 +226,12 @@ fn is_retriable(error: &KafkaError) -> bool {
     }
 }
 
-/// Notes what becomes of each record, on the client's thread.
+/// Notes what becomes of each record.
 struct Outcomes {
     who: String,
     told: Told,
     /// Bounded by what librdkafka holds at most: whoever sends takes outcomes before there is room for more.
     noted: Mutex<Vec<Outcome>>,
-    news: Notify,
 }
 
 impl Outcomes {
@@ -230,17 +262,12 @@ impl ProducerContext for Outcomes {
             Err((error, message)) => (message, Err(Box::new(undelivered(&self.who, error, message)))),
         };
         let mut noted = self.lock();
-        let is_first = noted.is_empty();
         // Most records of a batch go to one topic.
         let topic = match noted.last() {
             Some(last) if *last.topic == *message.topic() => last.topic.clone(),
             _ => message.topic().into(),
         };
         noted.push(Outcome { number, topic, result });
-        drop(noted);
-        if is_first {
-            self.news.notify_one();
-        }
     }
 }
 

@@ -6,7 +6,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
-use penstock_api::payload::Decode;
+use penstock_api::payload::{Decode, Encoded};
 use penstock_api::{
     BigDecimal, Bytes, CompactString, Error, Format, HeaderConverter, Kind, Map, Payload, Result, Schema, SchemaAndValue,
     SchemaRef, Value, java,
@@ -39,6 +39,10 @@ impl HeaderConverter for SimpleHeaderConverter {
     }
 
     fn from_connect(&mut self, _topic: &str, _header: &str, value: &Payload) -> Result<Option<Bytes>> {
+        // Text stands for itself.
+        if let Some(Encoded { bytes, format: Format::String }) = value.wire() {
+            return Ok(Some(bytes.clone()));
+        }
         let view = value.view()?;
         if view.value.is_null() {
             return Ok(None);

@@ -1,6 +1,7 @@
 //! Sent but not acknowledged, and the head of each source partition that may be stored.
 
 use penstock_api::{Delivered, SourceMap, SourceOffset, SourcePosition};
+use slab::Slab;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -18,11 +19,12 @@ pub(super) struct InFlight {
     /// The number of the first slot.
     first: usize,
     slots: VecDeque<Slot>,
-    partitions: HashMap<usize, Partition>,
-    next_partition: usize,
+    partitions: Slab<Partition>,
     /// By the address of the map that stands for the partition here, and by its text.
     by_address: HashMap<usize, usize>,
     by_text: HashMap<String, usize>,
+    /// The partition that was looked up last, by its address: records of one mostly come together.
+    last: Option<(usize, usize)>,
     /// Whether anybody wants to know of deliveries.
     keeps_deliveries: bool,
     delivered: Vec<Delivered>,
@@ -33,16 +35,16 @@ struct Slot {
     /// How many of those that it became are not acknowledged.
     left: u32,
     partition: Option<usize>,
-    /// The last of them, where Kafka keeps it.
+    /// Until it is its partition's head.
+    offset: Option<SourceOffset>,
+    /// For those who want to know of deliveries: where Kafka keeps the last of them.
     kept: Option<Kept>,
-    /// For those who want to know of deliveries.
-    position: Option<SourcePosition>,
 }
 
 struct Partition {
     map: Arc<SourceMap>,
-    /// By number, in order.
-    waiting: VecDeque<(usize, SourceOffset)>,
+    /// The numbers of its records, in order.
+    waiting: VecDeque<usize>,
     /// Acknowledged and not stored yet.
     head: Option<SourceOffset>,
 }
@@ -61,14 +63,13 @@ impl InFlight {
     /// Takes in a record that became so many; with none it is done as soon as those before it are. Answers its number.
     pub(super) fn add(&mut self, position: Option<SourcePosition>, became: u32) -> usize {
         let number = self.first + self.slots.len();
-        let kept_position = if self.keeps_deliveries { position.clone() } else { None };
-        let partition = position.map(|position| {
-            let id = self.partition(&position.partition);
-            let partition = self.partitions.get_mut(&id).expect("it was looked up or made just now");
-            partition.waiting.push_back((number, position.offset));
-            id
-        });
-        self.slots.push_back(Slot { left: became, partition, kept: None, position: kept_position });
+        let mut slot = Slot { left: became, partition: None, offset: None, kept: None };
+        if let Some(SourcePosition { partition, offset }) = position {
+            let id = self.partition(&partition);
+            self.partitions[id].waiting.push_back(number);
+            (slot.partition, slot.offset) = (Some(id), Some(offset));
+        }
+        self.slots.push_back(slot);
         if became == 0 {
             self.is_done(number);
         }
@@ -77,9 +78,10 @@ impl InFlight {
 
     /// One of those that the record became is acknowledged, or needs no sending any more.
     pub(super) fn acknowledged(&mut self, number: usize, kept: Option<Kept>) {
+        let keeps = self.keeps_deliveries;
         let Some(slot) = self.slot(number) else { return };
         slot.left = slot.left.saturating_sub(1);
-        if kept.is_some() {
+        if keeps && kept.is_some() {
             slot.kept = kept;
         }
         if slot.left == 0 {
@@ -96,20 +98,19 @@ impl InFlight {
         self.slots.is_empty()
     }
 
-    /// Where a record that is under way was read.
+    /// Where a record that is not done was read.
     pub(super) fn position(&self, number: usize) -> Option<Head> {
         let slot = self.slots.get(number.checked_sub(self.first)?)?;
-        let partition = self.partitions.get(&slot.partition?)?;
-        let at = partition.waiting.binary_search_by_key(&number, |(number, _)| *number).ok()?;
-        Some(Head { partition: partition.map.clone(), offset: partition.waiting[at].1.clone() })
+        let partition = self.partitions.get(slot.partition?)?;
+        Some(Head { partition: partition.map.clone(), offset: slot.offset.clone()? })
     }
 
     /// The heads that have moved since they were taken last.
     pub(super) fn take_heads(&mut self) -> Vec<Head> {
         let moved = self
             .partitions
-            .values_mut()
-            .filter_map(|partition| partition.head.take().map(|offset| Head { partition: partition.map.clone(), offset }));
+            .iter_mut()
+            .filter_map(|(_, partition)| partition.head.take().map(|offset| Head { partition: partition.map.clone(), offset }));
         moved.collect()
     }
 
@@ -117,8 +118,7 @@ impl InFlight {
     pub(super) fn give_back(&mut self, heads: Vec<Head>) {
         for head in heads {
             let id = self.partition(&head.partition);
-            let partition = self.partitions.get_mut(&id).expect("it was looked up or made just now");
-            partition.head.get_or_insert(head.offset);
+            self.partitions[id].head.get_or_insert(head.offset);
         }
     }
 
@@ -127,8 +127,9 @@ impl InFlight {
         let idle = |partition: &Partition| partition.waiting.is_empty() && partition.head.is_none();
         self.partitions.retain(|_, partition| !idle(partition));
         let known = &self.partitions;
-        self.by_address.retain(|_, id| known.contains_key(id));
-        self.by_text.retain(|_, id| known.contains_key(id));
+        self.by_address.retain(|_, id| known.contains(*id));
+        self.by_text.retain(|_, id| known.contains(*id));
+        self.last = None;
     }
 
     /// What was delivered since it was asked last.
@@ -149,42 +150,45 @@ impl InFlight {
         let slot = &mut self.slots[number - self.first];
         let partition = slot.partition;
         if self.keeps_deliveries {
-            self.delivered.push(Delivered { position: slot.position.take(), kept: slot.kept.take() });
+            let position = partition.zip(slot.offset.clone());
+            let position = position.map(|(id, offset)| SourcePosition { partition: self.partitions[id].map.clone(), offset });
+            self.delivered.push(Delivered { position, kept: slot.kept.take() });
         }
         if let Some(id) = partition {
             self.advance(id);
         }
-        while self.slots.front().is_some_and(|slot| slot.left == 0) {
-            self.slots.pop_front();
+        // What is done is also its partition's head, or was: whatever waited before it stands before it here, too.
+        while self.slots.pop_front_if(|slot| slot.left == 0).is_some() {
             self.first += 1;
         }
     }
 
     fn advance(&mut self, id: usize) {
-        let (first, slots) = (self.first, &self.slots);
-        let Some(partition) = self.partitions.get_mut(&id) else { return };
-        let is_done = |number: usize| number.checked_sub(first).is_none_or(|at| slots[at].left == 0);
-        while let Some((_, offset)) = partition.waiting.pop_front_if(|(number, _)| is_done(*number)) {
-            partition.head = Some(offset);
+        let (first, slots) = (self.first, &mut self.slots);
+        let partition = &mut self.partitions[id];
+        while let Some(number) = partition.waiting.pop_front_if(|number| slots[*number - first].left == 0) {
+            partition.head = slots[number - first].offset.take();
         }
     }
 
     /// The partition of that map; most come with one and the same map for all their records.
     fn partition(&mut self, map: &Arc<SourceMap>) -> usize {
         let address = Arc::as_ptr(map) as usize;
-        if let Some(id) = self.by_address.get(&address) {
-            return *id;
+        if let Some((_, id)) = self.last.filter(|(last, _)| *last == address) {
+            return id;
+        }
+        if let Some(&id) = self.by_address.get(&address) {
+            self.last = Some((address, id));
+            return id;
         }
         let text = canonical(map);
         if let Some(id) = self.by_text.get(&text) {
             return *id;
         }
-        let id = self.next_partition;
-        self.next_partition += 1;
         // The map is kept as long as its address is known, so that no other gets the same.
+        let id = self.partitions.insert(Partition { map: map.clone(), waiting: VecDeque::new(), head: None });
         self.by_address.insert(address, id);
         self.by_text.insert(text, id);
-        self.partitions.insert(id, Partition { map: map.clone(), waiting: VecDeque::new(), head: None });
         id
     }
 }

@@ -40,6 +40,8 @@ const TOPIC_RETRY: Duration = Duration::from_secs(1);
 const FULL_RETRY: Duration = Duration::from_millis(20);
 /// How often the task tells how many records are under way.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How long others wait for a thread that always has something to do; to let them have it for each poll would cost small ones dear.
+const YIELD_INTERVAL: Duration = Duration::from_millis(1);
 /// As Java names who produces.
 const PRODUCER_CLASS: &str = "org.apache.kafka.connect.runtime.WorkerSourceTask";
 
@@ -171,6 +173,7 @@ impl SourceLoop {
     /// Moves batches until told to stop.
     async fn run(&mut self, mut wanted: watch::Receiver<Wanted>) -> Result<()> {
         let mut reported = None;
+        let mut yielded = Instant::now();
         loop {
             let now = *wanted.borrow_and_update();
             if now.is_end() {
@@ -192,7 +195,10 @@ impl SourceLoop {
                 }
             }
             // A connector that always has something would keep its thread to itself.
-            tokio::task::yield_now().await;
+            if yielded.elapsed() > YIELD_INTERVAL {
+                tokio::task::yield_now().await;
+                yielded = Instant::now();
+            }
         }
     }
 

@@ -18,7 +18,8 @@ pub(super) async fn poison(kafka: &Kafka) -> Result<()> {
 
 pub(super) fn truth_table() -> Vec<Step> {
     // A task may still be shown as FAILED that is about to be restarted, by the request before.
-    let restart = |query: &str| bare(Method::POST, format!("/connectors/fails/restart{query}")).at_rest("/connectors/fails/status");
+    let restart =
+        |query: &str| bare(Method::POST, format!("/connectors/fails/restart{query}")).at_rest("/connectors/fails/status");
     let status = || get("/connectors/fails/status");
     let failed = || get("/connectors/fails/tasks/0/status").until("FAILED");
     // In groups of their own: in one, only one side would get the record.

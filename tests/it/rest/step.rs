@@ -44,7 +44,17 @@ pub(super) enum Like {
 
 pub(super) fn step(method: Method, path: impl Into<String>, body: Option<String>) -> Step {
     let content_type = body.is_some().then_some("application/json");
-    Step { method, path: path.into(), body, content_type, accept: None, headers: Vec::new(), like: Like::Equal, until: None, at_rest: None }
+    Step {
+        method,
+        path: path.into(),
+        body,
+        content_type,
+        accept: None,
+        headers: Vec::new(),
+        like: Like::Equal,
+        until: None,
+        at_rest: None,
+    }
 }
 
 pub(super) fn get(path: impl Into<String>) -> Step {
