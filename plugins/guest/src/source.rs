@@ -190,19 +190,25 @@ impl OutgoingRows {
     /// No rows yet; their keys and values are given in these forms, and their headers as text.
     #[must_use]
     pub fn new(key_form: Form, value_form: Form) -> Self {
+        Self::with_capacity(key_form, value_form, 0)
+    }
+
+    /// The same with room for so many rows, which spares columns that grow.
+    #[must_use]
+    pub fn with_capacity(key_form: Form, value_form: Form, rows: usize) -> Self {
         Self {
-            topics: NameBuilder::default(),
-            partitions: Vec::new(),
-            keys: BytesBuilder::default(),
-            values: BytesBuilder::default(),
-            timestamps: Vec::new(),
+            topics: NameBuilder::with_capacity(rows),
+            partitions: Vec::with_capacity(rows),
+            keys: BytesBuilder::with_capacity(rows),
+            values: BytesBuilder::with_capacity(rows),
+            timestamps: Vec::with_capacity(rows),
             timestamps_present: Bits::default(),
-            header_ends: Vec::new(),
+            header_ends: Vec::with_capacity(rows),
             header_names: NameBuilder::default(),
             header_values: BytesBuilder::default(),
             header_form: Form::Text,
-            origins: NameBuilder::default(),
-            offsets: BytesBuilder::default(),
+            origins: NameBuilder::with_capacity(rows),
+            offsets: BytesBuilder::with_capacity(rows),
             key_form,
             value_form,
             key_schema: None,
@@ -277,6 +283,9 @@ impl OutgoingRows {
     }
 }
 
+/// Values for which there is room are taken to be so long.
+const VALUE_BYTES: usize = 16;
+
 #[derive(Default)]
 struct BytesBuilder {
     data: Vec<u8>,
@@ -285,6 +294,10 @@ struct BytesBuilder {
 }
 
 impl BytesBuilder {
+    fn with_capacity(rows: usize) -> Self {
+        Self { data: Vec::with_capacity(rows * VALUE_BYTES), ends: Vec::with_capacity(rows), present: Bits::default() }
+    }
+
     fn push(&mut self, value: Option<&[u8]>) {
         self.data.extend_from_slice(value.unwrap_or_default());
         self.ends.push(u32::try_from(self.data.len()).expect("a call gives less than 4 GiB"));
@@ -304,6 +317,10 @@ struct NameBuilder {
 }
 
 impl NameBuilder {
+    fn with_capacity(rows: usize) -> Self {
+        Self { index: Vec::with_capacity(rows), ..Self::default() }
+    }
+
     fn push(&mut self, name: &str) {
         // The one before is the likely one.
         let before = self.index.last().copied().filter(|at| self.names[*at as usize] == name);

@@ -46,7 +46,7 @@ impl Count {
     }
 
     fn rows(&self, from: u64, to: u64) -> OutgoingRows {
-        let mut rows = OutgoingRows::new(Form::Text, Form::Json);
+        let mut rows = OutgoingRows::with_capacity(Form::Text, Form::Json, (to - from) as usize);
         let origin = r#"{"numbers":"all"}"#;
         for number in from..to {
             let (key, value) = (format!("k{number}"), format!(r#"{{"number":{number}}}"#));

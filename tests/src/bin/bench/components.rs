@@ -4,7 +4,7 @@
 //!   `Blackhole`, a component that counts records (it is told how many rows a batch has), and the same one when it also reads every
 //!   value. What they cost more than `Blackhole` is compared in the cheapest runs: others on the machine only make runs dearer.
 //! - **Sources.** A component that gives 100 records a poll, each with a key, a header, a value and an offset of its own, beside
-//!   `Datagen`; until the last record stands in its topic. Both end up in the same producer.
+//!   `Datagen`; until the last record stands in its topic. Both end up in the same producer, with batches of 256 KiB that may wait 20 ms.
 //! - **Instances.** A worker gets one connector with a thousand transforms that are one small component: a thousand instances. Memory
 //!   is the worker's resident memory (`VmRSS`) after a rest, when all have taken a record, beside that of the same worker with one.
 
@@ -94,7 +94,7 @@ async fn source(kafka: &Kafka, worker: &Worker, what: &'static str, records: u64
     let topic = format!("{prefix}{}", if what == DATAGEN { "orders" } else { "numbers" });
     kafka.create_topic(&topic, PARTITIONS).await?;
     let count = records.to_string();
-    let connector = if what == DATAGEN {
+    let mut connector = if what == DATAGEN {
         config([
             ("connector.class", "penstock.Datagen"),
             ("datagen.events", "orders"),
@@ -105,6 +105,9 @@ async fn source(kafka: &Kafka, worker: &Worker, what: &'static str, records: u64
     } else {
         config([("connector.class", "penstock.tests.CountSource"), ("topic", &topic), ("records", &count), ("batch", "100")])
     };
+    // As for the case mirror, but for the compression: batches as large as throughput wants them.
+    connector.insert("producer.override.batch.size".into(), "262144".into());
+    connector.insert("producer.override.linger.ms".into(), "20".into());
     let name = unique("bench-source");
     let (before, began) = (worker.usage()?, Instant::now());
     worker.connect().create(&name, &json(connector)).await?;
