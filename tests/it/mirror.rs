@@ -4,6 +4,7 @@ mod failure;
 mod heartbeats;
 mod offsets;
 mod topics;
+mod translation;
 mod validation;
 
 use anyhow::{Result, ensure};

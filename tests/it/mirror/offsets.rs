@@ -10,16 +10,16 @@ use super::{Copied, Pair, SOON, between, pair};
 
 const CHECKPOINTS: &str = "org.apache.kafka.connect.mirror.MirrorCheckpointConnector";
 
-fn admin(kafka: &Kafka) -> Result<Admin> {
+pub(super) fn admin(kafka: &Kafka) -> Result<Admin> {
     let props = [("bootstrap.servers".to_owned(), kafka.bootstrap().to_owned())].into();
     Ok(Admin::new(settings::admin("test", &props)?)?)
 }
 
 /// Groups commit without being there.
-async fn commit(kafka: &Kafka, group: &str, topic: &str, offsets: &[(i32, i64)]) -> Result<()> {
+pub(super) async fn commit(admin: &Admin, group: &str, topic: &str, offsets: &[(i32, i64)]) -> Result<()> {
     let at = |(partition, offset): &(i32, i64)| (TopicPartition { topic: topic.into(), partition: *partition }, *offset);
     let offsets: Offsets = offsets.iter().map(at).collect();
-    let changed = admin(kafka)?.alter_group_offsets(group, &offsets).await?;
+    let changed = admin.alter_group_offsets(group, &offsets).await?;
     ensure!(changed == penstock::kafka::admin::GroupChange::Done, "somebody is in {group}");
     Ok(())
 }
@@ -39,7 +39,7 @@ async fn syncs(kafka: &Kafka, topic: &str) -> Result<BTreeMap<Vec<u8>, Vec<(i64,
     Ok(found)
 }
 
-async fn create_checkpoints(
+pub(super) async fn create_checkpoints(
     connect: &Connect,
     kafka: &Kafka,
     name: &str,
@@ -95,10 +95,10 @@ async fn syncs_of_each_are_read_by_the_other() -> Result<()> {
         ensure!(syncs.is_sorted() && syncs.iter().all(|(upstream, downstream)| upstream == downstream), "{syncs:?}");
     }
     // Each other's.
-    let group = unique("reader");
+    let (group, admin) = (unique("reader"), admin(kafka)?);
     let offsets = [0, 1, 50, 101, 102, 250, 349, 350];
     for (n, offset) in offsets.iter().enumerate() {
-        commit(kafka, &format!("{group}-{n}"), &copied.topic, &[(0, *offset), (1, *offset)]).await?;
+        commit(&admin, &format!("{group}-{n}"), &copied.topic, &[(0, *offset), (1, *offset)]).await?;
     }
     for (connect, (alias, target)) in workers.both().into_iter().zip(sides.iter().rev()) {
         let name = unique("checkpoints");

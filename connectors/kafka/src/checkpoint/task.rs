@@ -81,6 +81,8 @@ impl SourceTask for CheckpointTask {
                 started.next_sync_at = started.settings.sync.map(|interval| Instant::now() + interval);
             }
             if started.next_checkpoints_at <= Instant::now() {
+                // With short intervals there is no time to read any between.
+                started.read_syncs(Duration::ZERO).await?;
                 let records = started.checkpoints().await?;
                 started.next_checkpoints_at = Instant::now() + started.interval;
                 return Ok(Polled { records, next: Next::More });
