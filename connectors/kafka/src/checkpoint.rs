@@ -19,6 +19,7 @@ pub(crate) struct CheckpointConnector;
 impl Connector for CheckpointConnector {
     async fn validate(&self, config: &Props) -> Vec<(String, String)> {
         let mut problems = keys::problems(config);
+        problems.extend(keys::metric_names_problem(config));
         problems.extend(config::problems(config));
         problems
     }

@@ -104,6 +104,7 @@ pub(crate) fn def() -> ConfigDef {
 pub(crate) fn problems(config: &Props) -> Vec<(String, String)> {
     const ONCE: &str = "exactly.once.support";
     let mut problems = keys::problems(config);
+    problems.extend(keys::metric_names_problem(config));
     let is_about_syncs = |key: &String| key.starts_with("offset-syncs-") || key.starts_with("offset-syncs.topic.");
     if config.get(keys::EMIT_SYNCS).is_some_and(|value| value == "false") && config.keys().any(is_about_syncs) {
         let why = "MirrorSourceConnector can't setup offset-syncs feature while emit.offset-syncs.enabled set to false";

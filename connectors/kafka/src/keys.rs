@@ -21,6 +21,7 @@ pub(crate) const TOPICS_DEFAULT: &str = ".*";
 pub(crate) const TOPICS_EXCLUDE_DEFAULT: &str = "mm2.*\\.internal,.*\\.replica,__.*";
 pub(crate) const SYNCS_LOCATION: &str = "offset-syncs.topic.location";
 pub(crate) const EMIT_SYNCS: &str = "emit.offset-syncs.enabled";
+const METRIC_NAMES: &str = "metric.names.formats";
 const MIRROR: &str = "org.apache.kafka.connect.mirror";
 
 /// What all of them ask which clusters they are between.
@@ -117,7 +118,7 @@ pub(crate) fn syncs_location() -> ConfigKey {
 
 pub(crate) fn metric_names() -> ConfigKey {
     let doc = "Has no effect: metrics have the names of `legacy`.";
-    low("metric.names.formats", ConfigType::List, "legacy", doc).check(Check::Custom(|list| {
+    low(METRIC_NAMES, ConfigType::List, "legacy", doc).check(Check::Custom(|list| {
         let known = |name: &String| matches!(name.as_str(), "legacy" | "new");
         split_list(list).iter().all(known).then_some(()).ok_or_else(|| "String must be one of: legacy, new".into())
     }))
@@ -160,7 +161,7 @@ const REFUSED: [(&str, &str); 4] = [
 /// Keys that are known and do nothing here, and why.
 const WITHOUT_EFFECT: [(&str, &str); 4] = [
     ("metric.reporters", "Java classes cannot be loaded; metrics are at /metrics"),
-    ("metric.names.formats", "metrics have one set of names"),
+    (METRIC_NAMES, "metrics have one set of names"),
     ("sync.topic.acls.enabled", "rights are not copied: grant them at the target"),
     ("sync.topic.acls.interval.seconds", "rights are not copied: grant them at the target"),
 ];
@@ -170,6 +171,13 @@ pub(crate) fn problems(config: &Props) -> Vec<(String, String)> {
     let is_kafkas = |class: &String| class.trim().starts_with("org.apache.kafka.");
     let refused = REFUSED.iter().filter(|(key, _)| config.get(*key).is_some_and(|class| !is_kafkas(class)));
     refused.map(|(key, why)| ((*key).to_owned(), (*why).to_owned())).collect()
+}
+
+/// The one list of which nothing is too little, in Java's words.
+pub(crate) fn metric_names_problem(config: &Props) -> Option<(String, String)> {
+    let is_empty = config.get(METRIC_NAMES).is_some_and(|names| names.trim().is_empty());
+    let why = format!("Configuration '{METRIC_NAMES}' must not be empty. Valid values include: [legacy, new]");
+    is_empty.then(|| (METRIC_NAMES.to_owned(), why))
 }
 
 /// Says once of each key that does nothing here why that is so.

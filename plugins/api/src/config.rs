@@ -308,11 +308,11 @@ impl ConfigKey {
     #[must_use]
     pub fn validate(&self, given: Option<&str>) -> ConfigValue {
         let trimmed = given.map(|text| if self.kind == ConfigType::Password { text } else { text.trim() });
-        let (value, errors) = match (trimmed, &self.default) {
-            (Some(text), _) => match type_check(self.kind, text) {
+        let (value, errors) = match (given.zip(trimmed), &self.default) {
+            (Some((written, text)), _) => match type_check(self.kind, text) {
                 Ok(()) => (Some(text.to_owned()), self.errors_of(text)),
                 // As in Java, what is of another type counts as null from here on, and null is checked like any value.
-                Err(why) => (None, std::iter::once(self.wrong(text, why)).chain(self.null_error()).collect()),
+                Err(why) => (None, std::iter::once(self.wrong(written, why)).chain(self.null_error()).collect()),
             },
             (None, Default::Value(default)) => (Some(default.clone()), Vec::new()),
             (None, Default::Null) => (None, Vec::new()),
@@ -454,6 +454,7 @@ mod tests {
         assert_eq!(errors(key(), None), ["Missing required configuration \"tasks.max\" which has no default value.", null]);
         assert_eq!(errors(key(), Some("x")), ["Invalid value x for configuration tasks.max: Not a number of type INT", null]);
         assert_eq!(errors(key(), Some("0")), ["Invalid value 0 for configuration tasks.max: Value must be at least 1"]);
+        assert_eq!(errors(key(), Some(" x")), ["Invalid value  x for configuration tasks.max: Not a number of type INT", null]);
         assert!(errors(key(), Some(" 2 ")).is_empty());
     }
 

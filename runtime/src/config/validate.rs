@@ -165,7 +165,7 @@ fn check(config: &RawConfig, registry: &Registry, worker: &WorkerConfig) -> Resu
     } else {
         check_unique(&mut report, &props, "topic.creation.groups");
     }
-    let own = plugin.config.keys().iter().filter(|key| report.position(&key.name).is_none()).cloned();
+    let own = plugin.config.keys().iter().filter(|key| !report.declares(&key.name)).cloned();
     report.define(&ConfigDef::new(own), &props);
     check_overrides(&mut report, &props, plugin.kind(), worker);
     embed_converters(&mut report, &props, registry);
@@ -210,6 +210,10 @@ impl Report {
         self.configs.iter().position(|c| c.value.name == key)
     }
 
+    fn declares(&self, key: &str) -> bool {
+        self.position(key).is_some_and(|at| self.configs[at].definition.is_some())
+    }
+
     fn value(&mut self, key: &str) -> Option<&mut super::infos::Value> {
         let at = self.position(key)?;
         Some(&mut self.configs[at].value)
@@ -229,7 +233,16 @@ impl Report {
             }
         }
         for key in definition.keys().iter().filter(|key| !key.internal) {
-            self.configs.push(ConfigInfo::new(key, key.validate(props.get(&key.name).map(String::as_str))));
+            let mut info = ConfigInfo::new(key, key.validate(props.get(&key.name).map(String::as_str)));
+            match self.position(&key.name) {
+                // It was found to be null before anybody knew what it is.
+                Some(at) if self.configs[at].definition.is_none() => {
+                    info.value.value = None;
+                    info.value.errors = key.null_error().into_iter().chain(self.configs[at].value.errors.drain(..)).collect();
+                    self.configs[at] = info;
+                }
+                _ => self.configs.push(info),
+            }
         }
     }
 

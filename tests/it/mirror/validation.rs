@@ -3,10 +3,12 @@
 use anyhow::{Context, Result, ensure};
 use penstock_tests::Connect;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 
 use super::Pair;
 
 const MIRROR: &str = "org.apache.kafka.connect.mirror";
+const CLASSES: [&str; 3] = ["MirrorSourceConnector", "MirrorCheckpointConnector", "MirrorHeartbeatConnector"];
 
 /// Keys that Java lists for clients; without the prefix of a cluster they do nothing there. See DIFFERENCES.md.
 fn is_of_clients(key: &str) -> bool {
@@ -35,7 +37,7 @@ async fn said(connect: &Connect, class: &str, config: &Value) -> Result<Map<Stri
 async fn keys_are_javas() -> Result<()> {
     let pair = Pair::get().await?;
     let mut problems = Vec::new();
-    for class in ["MirrorSourceConnector", "MirrorCheckpointConnector", "MirrorHeartbeatConnector"] {
+    for class in CLASSES {
         for changes in [
             json!({}),
             json!({"target.cluster.alias": "", "enabled": "no"}),
@@ -51,27 +53,83 @@ async fn keys_are_javas() -> Result<()> {
             json!({"metric.names.formats": "legacy,new", "admin.timeout.ms": "5"}),
             json!({"metric.names.formats": "older"}),
         ] {
-            let mut config = json!({
-                "name": "mirror-validated", "connector.class": format!("{MIRROR}.{class}"), "source.cluster.alias": "west",
-                "source.cluster.bootstrap.servers": "127.0.0.1:1", "target.cluster.bootstrap.servers": "127.0.0.1:1",
-            });
-            for (key, value) in changes.as_object().expect("an object") {
-                config[key] = value.clone();
-            }
-            let [java, ours] = pair.both();
-            let (java, ours) = (said(java, class, &config).await?, said(ours, class, &config).await?);
-            let names: std::collections::BTreeSet<_> = java.keys().chain(ours.keys()).collect();
-            for name in names {
-                let (java, ours) = (java.get(name), ours.get(name));
-                if java != ours {
-                    problems.push(format!("{class} {changes} {name}:\n  Java {}\n  ours {}", text(java), text(ours)));
+            let [java, ours] = ask(pair, class, &changes).await?;
+            note(&java, &ours, &format!("{class} {changes}"), &mut problems);
+        }
+    }
+    problems.dedup();
+    ensure!(problems.is_empty(), "{} differences:\n{}", problems.len(), problems.join("\n"));
+    Ok(())
+}
+
+const NULL: &str = "Null value can not be supplied as the configuration value.";
+
+/// Nothing at all is worth the same on both sides, key by key, but for what DIFFERENCES.md says: null is refused here, and names of classes are
+/// others.
+#[tokio::test(flavor = "multi_thread")]
+async fn null_and_empty_values_are_judged_as_by_java() -> Result<()> {
+    let pair = Pair::get().await?;
+    let mut problems = Vec::new();
+    for class in CLASSES {
+        let listed = pair.both()[1].get(&format!("/connector-plugins/{MIRROR}.{class}/config")).await?.ok()?;
+        for key in listed.as_array().context("a list of keys")?.iter().filter(|key| key["group"].is_null()) {
+            let name = key["name"].as_str().context("a key has a name")?;
+            for value in [Value::Null, "".into(), " ".into()] {
+                let mut changes = json!({});
+                changes[name] = value;
+                let [mut java, mut ours] = ask(pair, class, &changes).await?;
+                // Keys that not both have are not looked at.
+                let Some(errors) = ours.get(name).and_then(|said| said["value"]["errors"].as_array()) else { continue };
+                ensure!(errors.contains(&NULL.into()) == changes[name].is_null(), "{class} {changes}: {errors:?}");
+                for said in [&mut java, &mut ours].into_iter().filter_map(|said| said.get_mut(name)) {
+                    disregard(said, &changes[name])?;
                 }
+                note(&java, &ours, &format!("{class} {changes}"), &mut problems);
             }
         }
     }
     problems.dedup();
     ensure!(problems.is_empty(), "{} differences:\n{}", problems.len(), problems.join("\n"));
     Ok(())
+}
+
+/// Takes out of what is said of a key what is another thing here.
+fn disregard(said: &mut Value, given: &Value) -> Result<()> {
+    let is_class = said["definition"]["type"] == "CLASS";
+    let value = &mut said["value"];
+    let errors = value["errors"].as_array_mut().context("errors")?;
+    if given.is_null() {
+        // Java's own words for lists, and for none else.
+        errors.retain(|error| *error != NULL && !error.as_str().is_some_and(|error| error.ends_with("values must not be null.")));
+    } else if is_class && !errors.is_empty() {
+        *errors = vec!["no such class".into()];
+        value["value"] = Value::Null;
+    }
+    Ok(())
+}
+
+/// What both say of a good configuration with some changes, Java first.
+async fn ask(pair: &Pair, class: &str, changes: &Value) -> Result<[Map<String, Value>; 2]> {
+    let mut config = json!({
+        "name": "mirror-validated", "connector.class": format!("{MIRROR}.{class}"), "source.cluster.alias": "west",
+        "source.cluster.bootstrap.servers": "127.0.0.1:1", "target.cluster.bootstrap.servers": "127.0.0.1:1",
+    });
+    for (key, value) in changes.as_object().expect("an object") {
+        config[key] = value.clone();
+    }
+    let [java, ours] = pair.both();
+    Ok([said(java, class, &config).await?, said(ours, class, &config).await?])
+}
+
+/// Notes what they do not say alike.
+fn note(java: &Map<String, Value>, ours: &Map<String, Value>, asked: &str, problems: &mut Vec<String>) {
+    let names: BTreeSet<_> = java.keys().chain(ours.keys()).collect();
+    for name in names {
+        let (java, ours) = (java.get(name), ours.get(name));
+        if java != ours {
+            problems.push(format!("{asked} {name}:\n  Java {}\n  ours {}", text(java), text(ours)));
+        }
+    }
 }
 
 fn text(value: Option<&Value>) -> String {

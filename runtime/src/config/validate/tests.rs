@@ -48,6 +48,7 @@ fn registry() -> Registry {
             vec![
                 ConfigKey::nullable("url", ConfigType::String, ""),
                 ConfigKey::nullable("password", ConfigType::Password, ""),
+                ConfigKey::optional("retries", ConfigType::Int, "3", "").check(Check::Min(0.0)),
                 ConfigKey::optional("topics", ConfigType::List, "", "declared again"),
             ],
             Constructor::Sink(Arc::new(|| Box::new(Fake))),
@@ -320,6 +321,24 @@ fn variables_are_checked_resolved_and_shown_unresolved() {
     let bad = infos(&config(&[("tasks.max", "${env:PATH}"), ("url", "${env:NO_SUCH_THING}")]), &worker);
     assert_eq!(errors(&bad)[0].1, "Invalid value ${env:PATH} for configuration tasks.max: Not a number of type INT");
     assert!(bad.configs.iter().any(|c| c.value.name == "url" && c.value.errors[0].contains("${env:NO_SUCH_THING}")));
+}
+
+/// A key of the connector's own lost its definition, and with it its place on a form.
+#[test]
+fn null_is_refused_and_leaves_the_definition() {
+    const NULL: &str = "Null value can not be supplied as the configuration value.";
+    let mut config = config(&[]);
+    for key in ["url", "retries", "nothing.known"] {
+        config.insert(key.into(), None);
+    }
+    let found = infos(&config, &worker(&[]));
+    let least = "Invalid value null for configuration retries: Value must be non-null";
+    assert_eq!(errors(&found), [("nothing.known", NULL), ("retries", least), ("retries", NULL), ("url", NULL)]);
+    for (key, is_defined) in [("retries", true), ("url", true), ("nothing.known", false)] {
+        let of_key: Vec<_> = found.configs.iter().filter(|c| c.value.name == key).collect();
+        assert_eq!(of_key.len(), 1, "{key}");
+        assert_eq!((of_key[0].definition.is_some(), &of_key[0].value.value), (is_defined, &None), "{key}");
+    }
 }
 
 #[test]
