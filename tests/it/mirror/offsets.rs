@@ -15,6 +15,11 @@ pub(super) fn admin(kafka: &Kafka) -> Result<Admin> {
     Ok(Admin::new(settings::admin("test", &props)?)?)
 }
 
+/// Where the offset syncs for that target are kept.
+pub(super) fn syncs_topic(target: &str) -> String {
+    format!("mm2-offset-syncs.{target}.internal")
+}
+
 /// Groups commit without being there.
 pub(super) async fn commit(admin: &Admin, group: &str, topic: &str, offsets: &[(i32, i64)]) -> Result<()> {
     let at = |(partition, offset): &(i32, i64)| (TopicPartition { topic: topic.into(), partition: *partition }, *offset);
@@ -78,7 +83,7 @@ async fn syncs_of_each_are_read_by_the_other() -> Result<()> {
         config.insert("offset.lag.max".into(), "100".into());
         connect.create(&name, &config).await?;
         let syncs = eventually("the last sync", SOON, async || {
-            let found = syncs(kafka, &format!("mm2-offset-syncs.{target}.internal")).await?;
+            let found = syncs(kafka, &syncs_topic(target)).await?;
             let is_last = |syncs: &Vec<(i64, i64)>| syncs.last() == Some(&(NUMBERS as i64 - 1, NUMBERS as i64 - 1));
             ensure!(found.len() == 2 && found.values().all(is_last), "found {found:?}");
             Ok(Some(found))

@@ -14,7 +14,7 @@ use rand::{RngExt, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::offsets::{admin, commit, create_checkpoints};
+use super::offsets::{admin, commit, create_checkpoints, syncs_topic};
 use super::{Pair, SOON, resume, stop};
 
 const PARTITIONS: i32 = 12;
@@ -222,10 +222,6 @@ impl Translation {
         }
         Ok(found)
     }
-}
-
-fn syncs_topic(target: &str) -> String {
-    format!("mm2-offset-syncs.{target}.internal")
 }
 
 fn sync(topic: &str, partition: i32, upstream: i64, downstream: i64) -> NewRecord {

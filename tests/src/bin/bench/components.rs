@@ -16,6 +16,7 @@ use penstock_tests::connect::{Config, Connect, config};
 use penstock_tests::{Kafka, Usage, Worker, unique, wait_until};
 use serde::Serialize;
 
+use crate::mirror::LARGE_BATCHES;
 use crate::report::save;
 use crate::systems::{COMMIT_INTERVAL_MS, until_drained};
 
@@ -105,9 +106,7 @@ async fn source(kafka: &Kafka, worker: &Worker, what: &'static str, records: u64
     } else {
         config([("connector.class", "penstock.tests.CountSource"), ("topic", &topic), ("records", &count), ("batch", "100")])
     };
-    // As for the case mirror, but for the compression: batches as large as throughput wants them.
-    connector.insert("producer.override.batch.size".into(), "262144".into());
-    connector.insert("producer.override.linger.ms".into(), "20".into());
+    connector.extend(config(LARGE_BATCHES));
     let name = unique("bench-source");
     let (before, began) = (worker.usage()?, Instant::now());
     worker.connect().create(&name, &json(connector)).await?;

@@ -14,6 +14,10 @@ use crate::systems::until_reached;
 
 pub(crate) const CLASS: &str = "org.apache.kafka.connect.mirror.MirrorSourceConnector";
 
+/// Batches as large as throughput wants them.
+pub(crate) const LARGE_BATCHES: [(&str, &str); 2] =
+    [("producer.override.batch.size", "262144"), ("producer.override.linger.ms", "20")];
+
 /// What both are tuned by: large fetches and batches, compressed once more as they came.
 const TUNED: [(&str, &str); 9] = [
     ("source.consumer.max.poll.records", "5000"),
@@ -21,8 +25,8 @@ const TUNED: [(&str, &str); 9] = [
     ("source.consumer.fetch.max.bytes", "52428800"),
     ("source.consumer.max.partition.fetch.bytes", "4194304"),
     ("producer.override.compression.type", "lz4"),
-    ("producer.override.batch.size", "262144"),
-    ("producer.override.linger.ms", "20"),
+    LARGE_BATCHES[0],
+    LARGE_BATCHES[1],
     ("producer.override.buffer.memory", "67108864"),
     ("producer.override.acks", "all"),
 ];
