@@ -1,8 +1,9 @@
 //! Reads partitions of the source cluster on from the stored offsets.
 
+use penstock_api::record::RawHeader;
 use penstock_api::{
-    Bytes, CopiedPartition, CopyMetrics, Delivered, Error, Format, Headers, Next, Payload, Polled, Props, RawRecord, Record,
-    Result, SourceContext, SourceMap, SourceOffset, SourcePosition, SourceRecord, SourceTask, Spread, TopicPartition,
+    Bytes, CopiedPartition, CopyMetrics, Delivered, Error, Format, Header, Headers, Next, Payload, Polled, Props, RawRecord,
+    Record, Result, SourceContext, SourceMap, SourceOffset, SourcePosition, SourceRecord, SourceTask, Spread, TopicPartition,
     async_trait,
 };
 use penstock_kafka_clients::{Consumer, Polled as Fetched, settings};
@@ -43,6 +44,8 @@ struct Routes {
     by_name: BTreeMap<Arc<str>, BTreeMap<i32, usize>>,
     /// By the address of the map that stands for the partition.
     by_map: HashMap<usize, usize>,
+    /// The map that was looked up last, and its place: records of a partition mostly come together.
+    last: Option<(usize, usize)>,
 }
 
 struct Route {
@@ -144,7 +147,7 @@ impl SourceTask for KafkaSourceTask {
 
 impl Routes {
     fn new(settings: &Settings, own: Vec<TopicPartition>, source: Vec<SourceMap>) -> Self {
-        let mut routes = Self { all: Vec::new(), by_name: BTreeMap::new(), by_map: HashMap::new() };
+        let mut routes = Self { all: Vec::new(), by_name: BTreeMap::new(), by_map: HashMap::new(), last: None };
         for (at, (at_source, map)) in own.into_iter().zip(source).enumerate() {
             let (topic, map) = (settings.shared.policy.name_here(&at_source.topic).into(), Arc::new(map));
             routes.by_name.entry(at_source.topic.clone()).or_default().insert(at_source.partition, at);
@@ -161,8 +164,15 @@ impl Routes {
     }
 
     /// Of the partition of a position that was given out.
-    fn place_of(&self, map: &Arc<SourceMap>) -> Option<usize> {
-        self.by_map.get(&(Arc::as_ptr(map) as usize)).copied()
+    fn place_of(&mut self, map: &Arc<SourceMap>) -> Option<usize> {
+        let map = Arc::as_ptr(map) as usize;
+        match self.last {
+            Some((last, place)) if last == map => Some(place),
+            _ => {
+                self.last = Some((map, self.by_map.get(&map).copied()?));
+                self.last.map(|(_, place)| place)
+            }
+        }
     }
 }
 
@@ -204,10 +214,8 @@ impl Started {
 
     fn record(&self, raw: RawRecord, route: &Route) -> SourceRecord {
         let bytes = |bytes| Payload::encoded(bytes, Format::Bytes);
-        let mut headers = Headers::new();
-        for header in raw.headers.into_iter().flatten() {
-            headers.add(header.key, header.value.map_or(Payload::null(), bytes));
-        }
+        let header = |header: RawHeader| Header { key: header.key, value: header.value.map_or(Payload::null(), bytes) };
+        let headers = raw.headers.map_or(Headers::new(), |headers| headers.into_iter().map(header).collect());
         let record = Record {
             topic: route.topic.clone(),
             partition: Some(raw.partition),

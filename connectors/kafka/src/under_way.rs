@@ -22,6 +22,9 @@ impl UnderWay {
     /// The timestamp of a record that was delivered. They mostly come in order; one that is overtaken is not found any more.
     pub(crate) fn end(&mut self, partition: usize, offset: i64) -> Option<i64> {
         let under_way = &mut self.0[partition];
+        if let Some((_, timestamp)) = under_way.pop_front_if(|(known, _)| *known == offset) {
+            return Some(timestamp);
+        }
         let at = under_way.iter().take(LOOK_MAX).position(|(known, _)| *known == offset)?;
         under_way.drain(..=at).next_back().map(|(_, timestamp)| timestamp)
     }

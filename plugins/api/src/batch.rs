@@ -78,6 +78,7 @@ impl Batch {
     }
 
     /// Appends a record that stems from the `origin`th fetched one.
+    #[inline]
     pub fn push(&mut self, record: Record, origin: u32) {
         self.rows.push(Row { record, origin, selected: true, verdict: Verdict::Keep });
     }

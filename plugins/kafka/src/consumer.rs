@@ -189,7 +189,7 @@ impl Consumer {
             let look = if self.subscription.is_looking() { LOOK_INTERVAL / 10 } else { LOOK_INTERVAL };
             let until = deadline.min(now + look.min(self.settings.max_poll_interval / 3));
             // Whether it was a sign or the time: look again.
-            let _signed_or_timed_out = tokio::time::timeout_at(until, self.handle.nonempty().notified()).await;
+            let _signed_or_timed_out = tokio::time::timeout_at(until, self.handle.queue().filled().notified()).await;
         }
     }
 

@@ -1,36 +1,37 @@
-//! Records into librdkafka's queue, and word of its events out of it: every `unsafe` of streaming producers stands here.
+//! Records into librdkafka's queue: every `unsafe` of it stands here; what becomes of them is read in `event`.
 //!
-//! The safe `send` of rust-rdkafka makes a C string of the topic's name and looks the topic up for each record, and its producers have
-//! their events waited for by a thread; here topics are looked up once, and whoever sends looks for events when there are some.
+//! The safe `send` of rust-rdkafka makes a C string of the topic's name and looks the topic up for each record; here topics are looked up
+//! once.
 
 use penstock_api::record::RawHeader;
 use rdkafka::bindings as rd;
 use rdkafka::bindings::rd_kafka_resp_err_t as Code;
 use rdkafka::bindings::rd_kafka_vtype_t as Tag;
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::util::IntoOpaque;
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
 use std::ptr::NonNull;
-use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::Notify;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::producer::Outgoing;
 
 /// What a producer's handle needs besides rust-rdkafka's. Must go before the client does: whoever owns both declares it first.
 pub(super) struct Line {
     client: NonNull<rd::rd_kafka_t>,
-    /// Where the client's events lie.
-    events: NonNull<rd::rd_kafka_queue_t>,
     topics: Mutex<Topics>,
-    /// Woken when there are events; librdkafka holds its address as long as this lives.
-    news: Arc<Notify>,
 }
 
 // SAFETY: librdkafka's API is thread-safe, and the pointers are owned by this alone.
 unsafe impl Send for Line {}
 // SAFETY: as above; the topics are behind a lock.
 unsafe impl Sync for Line {}
+
+/// A line while records are put into it; nobody else can put any in meanwhile.
+pub(super) struct Entrance<'l> {
+    client: NonNull<rd::rd_kafka_t>,
+    /// Held until the records are there, so that nobody lets go of their topics.
+    topics: MutexGuard<'l, Topics>,
+}
 
 /// Handles of topics by name.
 #[derive(Default)]
@@ -64,39 +65,26 @@ unsafe impl Send for Topics {}
 impl Line {
     /// # Safety
     /// `client` is a valid producer, and lives longer than the answer.
-    pub(super) unsafe fn new(client: *mut rd::rd_kafka_t) -> Self {
-        let news = Arc::new(Notify::new());
-        // SAFETY: the client is valid; the opaque lives until the callback is taken back (see Drop).
-        let (client, events) = unsafe {
-            let events = NonNull::new(rd::rd_kafka_queue_get_main(client)).expect("each client has a main queue");
-            rd::rd_kafka_queue_cb_event_enable(events.as_ptr(), Some(on_events), Arc::as_ptr(&news).cast_mut().cast());
-            (NonNull::new(client).expect("the caller's promise"), events)
-        };
-        Self { client, events, topics: Mutex::default(), news }
+    pub(super) unsafe fn new(client: NonNull<rd::rd_kafka_t>) -> Self {
+        Self { client, topics: Mutex::default() }
     }
 
-    /// Woken when events come and there were none.
-    pub(super) fn news(&self) -> &Notify {
-        &self.news
+    pub(super) fn enter(&self) -> Entrance<'_> {
+        Entrance { client: self.client, topics: self.topics.lock().unwrap_or_else(PoisonError::into_inner) }
     }
+}
 
-    pub(super) fn has_events(&self) -> bool {
-        // SAFETY: the queue is valid.
-        unsafe { rd::rd_kafka_queue_length(self.events.as_ptr()) > 0 }
-    }
-
+impl Entrance<'_> {
     /// Puts a record into the queue; its delivery is told under the number.
     ///
     /// # Errors
     /// librdkafka's: the queue is full, the record is too large, there is no such topic or partition.
-    pub(super) fn enqueue(&self, number: usize, record: &Outgoing) -> KafkaResult<()> {
-        // Held until the record is there, so that nobody lets go of its topic.
-        let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
-        let topic = topics.handle(self.client, &record.topic)?;
+    pub(super) fn enqueue(&mut self, number: usize, record: &Outgoing) -> KafkaResult<()> {
+        let topic = self.topics.handle(self.client, &record.topic)?;
         let headers = NewHeaders::of(&record.headers);
         let (value, value_len) = parts(record.value.as_deref());
         let (key, key_len) = parts(record.key.as_deref());
-        // SAFETY: each tag is followed by what it announces. `topics` keeps the topic, librdkafka copies key and value, and takes the
+        // SAFETY: each tag is followed by what it announces. `self.topics` keeps the topic, librdkafka copies key and value, and takes the
         // headers over if it takes the record.
         let code = unsafe {
             rd::rd_kafka_producev(
@@ -114,7 +102,7 @@ impl Line {
                 key,
                 key_len,
                 Tag::RD_KAFKA_VTYPE_OPAQUE,
-                number.into_ptr(),
+                std::ptr::without_provenance_mut::<c_void>(number),
                 Tag::RD_KAFKA_VTYPE_TIMESTAMP,
                 record.timestamp.unwrap_or(0),
                 Tag::RD_KAFKA_VTYPE_HEADERS,
@@ -127,16 +115,6 @@ impl Line {
         }
         std::mem::forget(headers);
         Ok(())
-    }
-}
-
-impl Drop for Line {
-    fn drop(&mut self) {
-        // SAFETY: the queue's reference is ours; when the callback is taken back none runs any more, for it runs under the queue's lock.
-        unsafe {
-            rd::rd_kafka_queue_cb_event_enable(self.events.as_ptr(), None, std::ptr::null_mut());
-            rd::rd_kafka_queue_destroy(self.events.as_ptr());
-        }
     }
 }
 
@@ -199,9 +177,4 @@ impl Drop for NewHeaders {
 /// As C takes it: null is another thing than nothing.
 fn parts(bytes: Option<&[u8]>) -> (*mut c_void, usize) {
     bytes.map_or((std::ptr::null_mut(), 0), |bytes| (bytes.as_ptr().cast_mut().cast(), bytes.len()))
-}
-
-unsafe extern "C" fn on_events(_: *mut rd::rd_kafka_t, news: *mut c_void) {
-    // SAFETY: it is the address that `Line::new` gave, and `Line` keeps it.
-    unsafe { &*news.cast::<Notify>() }.notify_one();
 }

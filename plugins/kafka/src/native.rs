@@ -14,7 +14,8 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::Notify;
+
+use super::queue::Queue;
 
 /// What librdkafka said between two polls, in order.
 #[derive(Debug)]
@@ -35,7 +36,8 @@ type Outcome<T> = Result<T, Failed>;
 /// A consumer handle with its queue. All of librdkafka's calls may be made from any thread.
 pub(super) struct Handle {
     client: NonNull<rd::rd_kafka_t>,
-    queue: NonNull<rd::rd_kafka_queue_t>,
+    /// Of what it reads; taken out when the handle goes, for it goes before the client.
+    queue: ManuallyDrop<Queue>,
     /// What the callbacks see; librdkafka holds its address, so it lives as long as the client.
     shared: Arc<Shared>,
 }
@@ -56,8 +58,6 @@ pub(super) struct Shared {
     /// Partitions that are read on from elsewhere, for what was to be read next is not there (any more).
     resets: Mutex<Vec<(String, i32)>>,
     has_resets: AtomicBool,
-    /// Woken when the queue is no longer empty.
-    pub(super) nonempty: Notify,
 }
 
 impl Shared {
@@ -76,7 +76,6 @@ impl Handle {
             closing: AtomicBool::new(false),
             resets: Mutex::default(),
             has_resets: AtomicBool::new(false),
-            nonempty: Notify::new(),
         });
         let conf = config
             .create_native_config()
@@ -100,20 +99,13 @@ impl Handle {
         // SAFETY: the client is valid and a group consumer (settings demand group.id), so that it has a consumer queue.
         let queue = unsafe {
             rd::rd_kafka_poll_set_consumer(client.as_ptr());
-            let queue = NonNull::new(rd::rd_kafka_queue_get_consumer(client.as_ptr())).expect("a group consumer has a queue");
-            let opaque: *const Shared = Arc::as_ptr(&shared);
-            rd::rd_kafka_queue_cb_event_enable(queue.as_ptr(), Some(on_nonempty), opaque.cast_mut().cast());
-            queue
+            Queue::new(NonNull::new(rd::rd_kafka_queue_get_consumer(client.as_ptr())).expect("a group consumer has a queue"))
         };
-        Ok(Self { client, queue, shared })
+        Ok(Self { client, queue: ManuallyDrop::new(queue), shared })
     }
 
-    pub(super) fn queue(&self) -> *mut rd::rd_kafka_queue_t {
-        self.queue.as_ptr()
-    }
-
-    pub(super) fn nonempty(&self) -> &Notify {
-        &self.shared.nonempty
+    pub(super) fn queue(&self) -> &Queue {
+        &self.queue
     }
 
     /// The oldest signal nobody has taken yet. Signals arrive while the queue is polled.
@@ -305,7 +297,7 @@ impl Handle {
             let mut message = std::ptr::null_mut();
             // SAFETY: the queue is valid, there is room for one message, and it is destroyed at once.
             unsafe {
-                if rd::rd_kafka_consume_batch_queue(self.queue(), 20, &raw mut message, 1) == 1 {
+                if rd::rd_kafka_consume_batch_queue(self.queue.native(), 20, &raw mut message, 1) == 1 {
                     rd::rd_kafka_message_destroy(message);
                 }
             }
@@ -328,22 +320,22 @@ impl Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         /// Moves the pointers to the thread that ends them.
-        struct Ending(NonNull<rd::rd_kafka_t>, NonNull<rd::rd_kafka_queue_t>, Arc<Shared>);
+        struct Ending(NonNull<rd::rd_kafka_t>, Queue, Arc<Shared>);
         // SAFETY: the handle is gone, so this is the only user.
         unsafe impl Send for Ending {}
         impl Ending {
             fn end(self) {
-                // SAFETY: nobody else holds the pointers; `Shared` (self.2) is still alive while librdkafka may call back.
-                unsafe {
-                    rd::rd_kafka_queue_cb_event_enable(self.1.as_ptr(), None, std::ptr::null_mut());
-                    rd::rd_kafka_queue_destroy(self.1.as_ptr());
-                    rd::rd_kafka_destroy_flags(self.0.as_ptr(), rd::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE as c_int);
-                }
-                drop(self.2);
+                let Self(client, queue, shared) = self;
+                drop(queue);
+                // SAFETY: nobody else holds the pointer; `Shared` is still alive while librdkafka may call back.
+                unsafe { rd::rd_kafka_destroy_flags(client.as_ptr(), rd::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE as c_int) };
+                drop(shared);
             }
         }
         self.begin_close();
-        let ending = Ending(self.client, self.queue, self.shared.clone());
+        // SAFETY: it is taken once, and nobody uses it from here on.
+        let queue = unsafe { ManuallyDrop::take(&mut self.queue) };
+        let ending = Ending(self.client, queue, self.shared.clone());
         // Ending a client waits for its threads, and this may be a thread that must not wait.
         let spawned = std::thread::Builder::new().name("kafka-end".into()).spawn(move || ending.end());
         if let Err(error) = spawned {
@@ -455,11 +447,6 @@ unsafe extern "C" fn on_error(_: *mut rd::rd_kafka_t, code: c_int, reason: *cons
     // SAFETY: the opaque is the `Shared` that outlives the client; the reason is valid during the call.
     let (shared, reason) = unsafe { (&*opaque.cast_const().cast::<Shared>(), text(reason)) };
     shared.signals().push_back(Signal::Error(error_code(code), reason));
-}
-
-unsafe extern "C" fn on_nonempty(_: *mut rd::rd_kafka_t, opaque: *mut c_void) {
-    // SAFETY: the opaque is the `Shared` that outlives the client.
-    unsafe { &*opaque.cast_const().cast::<Shared>() }.nonempty.notify_one();
 }
 
 /// librdkafka tells of every lost connection; whoever owns the client reports that once, so here it is detail.

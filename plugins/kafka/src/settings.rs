@@ -209,7 +209,7 @@ const RULES: &[(&str, &[Kind], Rule)] = &[
     ("allow.auto.create.topics", C, Same),
     ("check.crcs", C, Same),
     ("fetch.min.bytes", C, Number(&["fetch.min.bytes"], 1, 100_000_000)),
-    ("fetch.max.bytes", C, Number(&["fetch.max.bytes"], 0, 2_147_483_135)),
+    ("fetch.max.bytes", C, Number(&["fetch.max.bytes"], 1_000, 2_147_483_135)),
     ("fetch.max.wait.ms", C, Number(&["fetch.wait.max.ms"], 0, 300_000)),
     ("max.partition.fetch.bytes", C, Number(&["max.partition.fetch.bytes"], 1, 1_000_000_000)),
     ("enable.auto.commit", C, NoEffect("offsets are committed behind the sink, never by the clock")),
@@ -287,6 +287,7 @@ const CONNECT_DEFAULTS: &[(&[Kind], &str, &str)] = &[
 /// there is room; by its own defaults a fast sink waits a second each time the queue was full.
 const OUR_DEFAULTS: &[(&[Kind], &str, &str)] = &[
     (C, "queued.max.messages.kbytes", "8192"),
+    (C, UNPACKED_ROOM, "8388608"),
     (C, "queued.min.messages", "30000"),
     (C, "fetch.queue.backoff.ms", "5"),
     // Java says true. For what few brokers ask for (KIP-714) each client would keep histograms, more than half of all its memory.
@@ -294,6 +295,10 @@ const OUR_DEFAULTS: &[(&[Kind], &str, &str)] = &[
     // Java's default, range and cooperative-sticky, means range to a group of equals, which stops all tasks at each change.
     (C, "partition.assignment.strategy", "cooperative-sticky"),
 ];
+
+/// To consumers it is how much room librdkafka makes at once for a batch that it unpacks (four times its size, and no more than this);
+/// when it needs more it copies all of it. It may not be above `fetch.max.bytes`.
+const UNPACKED_ROOM: &str = "message.max.bytes";
 
 /// As in Java: keyed records by murmur2, others anywhere.
 const DEFAULT_PARTITIONER: &str = "murmur2_random";
@@ -309,8 +314,10 @@ fn translate(kind: Kind, who: &str, props: &Props) -> Result<ClientConfig> {
     for (key, value) in props.iter().map(|(k, v)| (k.as_str(), v.trim())).filter(|(_, v)| !v.is_empty()) {
         apply(kind, who, key, value, &mut client)?;
     }
-    if kind == Producer {
-        apply_producer(who, props, &mut client)?;
+    match kind {
+        Producer => apply_producer(who, props, &mut client)?,
+        Consumer => apply_consumer(&mut client),
+        Admin => {}
     }
     security::apply(who, props, &mut client)?;
     for (key, value) in props {
@@ -363,12 +370,21 @@ fn apply_producer(who: &str, props: &Props, client: &mut ClientConfig) -> Result
         client.set("compression.level", level.trim());
     }
     // librdkafka wants a batch's limit within the request's.
-    let bytes = |client: &ClientConfig, key: &str| client.get(key).and_then(|v| v.parse::<u64>().ok()).unwrap_or(u64::MAX);
-    let request = bytes(client, "message.max.bytes");
-    if bytes(client, "batch.size") > request {
-        client.set("batch.size", request.to_string());
-    }
+    lower_to(client, "batch.size", "message.max.bytes");
     Ok(())
+}
+
+fn apply_consumer(client: &mut ClientConfig) {
+    lower_to(client, UNPACKED_ROOM, "fetch.max.bytes");
+}
+
+/// Lowers a number of bytes to another one.
+fn lower_to(client: &mut ClientConfig, key: &str, limit: &str) {
+    let bytes = |key: &str| client.get(key).and_then(|value| value.parse::<u64>().ok()).unwrap_or(u64::MAX);
+    let limit = bytes(limit);
+    if bytes(key) > limit {
+        client.set(key, limit.to_string());
+    }
 }
 
 /// One strategy: librdkafka does not mix eager and cooperative ones. A list with the cooperative one in it is the first half of
@@ -496,6 +512,10 @@ mod tests {
             &[("queue.buffering.max.kbytes", Some("1024")), ("compression.type", Some("zstd")), ("compression.level", Some("3"))],
         );
         check(Producer, &[("max.request.size", "2000"), ("batch.size", "16384")], &[("batch.size", Some("2000"))]);
+        // Java takes any number; librdkafka wants its own room within it.
+        for (given, taken) in [("65536", "65536"), ("10", "1000")] {
+            check(Consumer, &[("fetch.max.bytes", given)], &[("fetch.max.bytes", Some(taken)), (UNPACKED_ROOM, Some(taken))]);
+        }
     }
 
     #[test]

@@ -4,29 +4,50 @@ use bytes::Bytes;
 use penstock_api::record::RawHeader;
 use penstock_api::{Error, Result};
 use rdkafka::ClientContext;
+use rdkafka::bindings as rd;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
-use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::producer::{BaseProducer, DeliveryResult, Producer as _, ProducerContext, PurgeConfig};
+use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::enqueue::Line;
+use super::enqueue::{Entrance, Line};
+use super::event::{Event, News, Report, Reports};
+use super::message::TopicNames;
 use super::producer::{Delivered, Outgoing, Told, delivery_error};
+use super::queue::Queue;
 use super::settings::ProducerSettings;
 use super::transactional::{self, FENCED};
 
 /// Sends records off without waiting. What becomes of them is asked for by [`take`](Self::take). Clones share it.
 #[derive(Clone)]
 pub struct StreamProducer {
-    who: String,
     inner: Arc<Inner>,
 }
 
 /// Dropped in this order.
 struct Inner {
     line: Line,
-    producer: BaseProducer<Outcomes>,
+    events: Queue,
+    producer: BaseProducer<Closing>,
+    who: String,
+    told: Told,
+    noted: Mutex<Noted>,
+}
+
+/// What has become of records.
+#[derive(Default)]
+struct Noted {
+    /// Bounded by what librdkafka holds at most: whoever sends takes outcomes before there is room for more.
+    outcomes: Vec<Outcome>,
+    names: TopicNames,
+}
+
+/// A producer while records are sent; nobody else can send meanwhile.
+pub struct Sending<'p> {
+    who: &'p str,
+    entrance: Entrance<'p>,
 }
 
 /// What has become of the record that was sent under a number.
@@ -62,39 +83,38 @@ impl StreamProducer {
     /// # Errors
     /// `Config` when librdkafka refuses the settings.
     pub fn new(settings: ProducerSettings) -> Result<Self> {
-        let context = Outcomes { who: settings.who.clone(), told: Told::new(&settings.who), noted: Mutex::default() };
-        let producer: BaseProducer<_> = settings
-            .client
-            .create_with_context(context)
-            .map_err(|e| Error::config(format!("start a Kafka producer for {}", settings.who)).with_source(e))?;
-        // SAFETY: the producer is dropped behind the line.
-        let line = unsafe { Line::new(producer.client().native_ptr()) };
-        Ok(Self { who: settings.who, inner: Arc::new(Inner { line, producer }) })
+        let ProducerSettings { client, who, .. } = settings;
+        let told = Told::new(&who);
+        let producer: BaseProducer<_> = client
+            .create_with_context(Closing(told.clone()))
+            .map_err(|e| Error::config(format!("start a Kafka producer for {who}")).with_source(e))?;
+        let native = NonNull::new(producer.client().native_ptr()).expect("a client that was made");
+        // SAFETY: the producer is dropped behind both.
+        let (line, events) = unsafe {
+            let events = NonNull::new(rd::rd_kafka_queue_get_main(native.as_ptr())).expect("each client has a main queue");
+            (Line::new(native), Queue::new(events))
+        };
+        Ok(Self { inner: Arc::new(Inner { line, events, producer, who, told, noted: Mutex::default() }) })
     }
 
-    /// Sends a record off; `false` when there is no room for it now (`buffer.memory`): wait for [`news`](Self::news) and try again.
-    ///
-    /// # Errors
-    /// As it is told of records that were sent: `Data` when it is too large.
-    pub fn try_send(&self, number: usize, record: &Outgoing) -> Result<bool> {
-        match self.inner.line.enqueue(number, record) {
-            Ok(()) => Ok(true),
-            Err(KafkaError::MessageProduction(Code::QueueFull)) => Ok(false),
-            Err(error) => Err(delivery_error(&self.who, &record.topic, error)),
-        }
+    /// For sending records, as many as there is room for. Not to be held longer: others wait for it.
+    #[must_use]
+    pub fn sending(&self) -> Sending<'_> {
+        Sending { who: &self.inner.who, entrance: self.inner.line.enter() }
     }
 
-    /// All outcomes since it was asked last, in the order in which they came. It is to be asked for as long as the producer lives: its
-    /// events are served in here.
-    pub fn take(&self) -> Vec<Outcome> {
+    /// All outcomes since it was asked last, in the order in which they came, in the place of what is in `outcomes`. It is to be asked
+    /// for as long as the producer lives: its events are served in here.
+    pub fn take(&self, outcomes: &mut Vec<Outcome>) {
+        outcomes.clear();
         self.inner.serve();
-        std::mem::take(&mut *self.inner.noted())
+        std::mem::swap(outcomes, &mut self.inner.noted().outcomes);
     }
 
     /// Waits until there are outcomes. May be dropped while waiting; may come back although there are none.
     pub async fn news(&self) {
-        if !self.inner.line.has_events() && self.inner.noted().is_empty() {
-            self.inner.line.news().notified().await;
+        if self.inner.events.is_empty() && self.inner.noted().outcomes.is_empty() {
+            self.inner.events.filled().notified().await;
         }
     }
 
@@ -112,7 +132,7 @@ impl StreamProducer {
             if is_given_up() {
                 return Ok(false);
             }
-            tracing::debug!(who = self.who, "cannot begin transactions yet: {error}");
+            tracing::debug!(who = self.inner.who, "cannot begin transactions yet: {error}");
         }
         Ok(true)
     }
@@ -140,7 +160,7 @@ impl StreamProducer {
             match self.blocking(|inner| inner.commit_transaction(STEP)).await {
                 Ok(()) => return Ok(()),
                 Err(error) if is_retriable(&error) && Instant::now() < deadline => {
-                    tracing::debug!(who = self.who, "commit a transaction: {error}; trying again");
+                    tracing::debug!(who = self.inner.who, "commit a transaction: {error}; trying again");
                 }
                 Err(error) => return Err(self.failure(&error, "commit a transaction")),
             }
@@ -160,13 +180,13 @@ impl StreamProducer {
     }
 
     /// Makes a call on a thread of its own, and serves events meanwhile: some calls wait for that.
-    async fn blocking(&self, call: impl FnOnce(&BaseProducer<Outcomes>) -> KafkaResult<()> + Send + 'static) -> KafkaResult<()> {
+    async fn blocking(&self, call: impl FnOnce(&BaseProducer<Closing>) -> KafkaResult<()> + Send + 'static) -> KafkaResult<()> {
         let inner = self.inner.clone();
         let mut called = tokio::task::spawn_blocking(move || call(&inner.producer));
         loop {
             tokio::select! {
                 returned = &mut called => return returned.unwrap_or(Err(KafkaError::Canceled)),
-                () = self.inner.line.news().notified() => {}
+                () = self.inner.events.filled().notified() => {}
                 () = tokio::time::sleep(LOOK_STEP) => {}
             }
             self.inner.serve();
@@ -174,7 +194,7 @@ impl StreamProducer {
     }
 
     fn failure(&self, error: &KafkaError, what: &str) -> Error {
-        let what = format!("{what} for {}", self.who);
+        let what = format!("{what} for {}", self.inner.who);
         if FENCED.contains(&transactional::code(error)) {
             let fenced = "a newer producer has begun under the same transactional.id, and this one is fenced";
             return Error::fatal(format!("{what}: {fenced}")).with_source(error.to_string());
@@ -198,15 +218,37 @@ impl StreamProducer {
     }
 }
 
+impl Sending<'_> {
+    /// Sends a record off; `false` when there is no room for it now (`buffer.memory`): wait for [`news`](StreamProducer::news) and try
+    /// again.
+    ///
+    /// # Errors
+    /// As it is told of records that were sent: `Data` when it is too large.
+    pub fn try_send(&mut self, number: usize, record: &Outgoing) -> Result<bool> {
+        match self.entrance.enqueue(number, record) {
+            Ok(()) => Ok(true),
+            Err(KafkaError::MessageProduction(Code::QueueFull)) => Ok(false),
+            Err(error) => Err(delivery_error(self.who, &record.topic, error)),
+        }
+    }
+}
+
 impl Inner {
-    fn noted(&self) -> MutexGuard<'_, Vec<Outcome>> {
-        self.producer.context().lock()
+    fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has what came noted, without waiting for more.
+    /// Takes in what has come, without waiting for more.
     fn serve(&self) {
-        while self.line.has_events() {
-            self.producer.poll(Duration::ZERO);
+        while let Some(event) = Event::next(&self.events) {
+            match event.news() {
+                News::Reports(reports) => self.noted().note(&self.who, reports),
+                // Being fenced is told to whoever writes.
+                News::Error { code, .. } if code == Code::Fatal || FENCED.contains(&code) => {}
+                News::Error { code, reason } => self.told.error(KafkaError::Global(code), reason.trim()),
+                News::Line { level, facility, line } => self.told.heard(level, &facility, line.trim()),
+                News::Other(name) => tracing::debug!(who = self.who, name, "an event that nobody has asked for"),
+            }
         }
     }
 
@@ -226,60 +268,42 @@ fn is_retriable(error: &KafkaError) -> bool {
     }
 }
 
-/// Notes what becomes of each record.
-struct Outcomes {
-    who: String,
-    told: Told,
-    /// Bounded by what librdkafka holds at most: whoever sends takes outcomes before there is room for more.
-    noted: Mutex<Vec<Outcome>>,
-}
-
-impl Outcomes {
-    fn lock(&self) -> MutexGuard<'_, Vec<Outcome>> {
-        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl ClientContext for Outcomes {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        self.told.log(level, facility, line);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        // Being fenced is told to whoever writes.
-        if !error.rdkafka_error_code().is_some_and(|code| code == Code::Fatal || FENCED.contains(&code)) {
-            self.told.error(error, reason);
+impl Noted {
+    fn note(&mut self, who: &str, reports: Reports<'_>) {
+        self.names.begin_batch();
+        for report in reports {
+            let topic = report.topic(&mut self.names);
+            let result = report.result().map_err(|code| Box::new(undelivered(who, &topic, code, &report)));
+            self.outcomes.push(Outcome { number: report.number(), topic, result });
         }
     }
 }
 
-impl ProducerContext for Outcomes {
-    type DeliveryOpaque = usize;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
-        let (message, result) = match result {
-            Ok(message) => (message, Ok(Delivered { partition: message.partition(), offset: message.offset() })),
-            Err((error, message)) => (message, Err(Box::new(undelivered(&self.who, error, message)))),
-        };
-        let mut noted = self.lock();
-        // Most records of a batch go to one topic.
-        let topic = match noted.last() {
-            Some(last) if *last.topic == *message.topic() => last.topic.clone(),
-            _ => message.topic().into(),
-        };
-        noted.push(Outcome { number, topic, result });
+fn undelivered(who: &str, topic: &str, code: Code, report: &Report<'_>) -> Undelivered {
+    Undelivered {
+        error: delivery_error(who, topic, KafkaError::MessageProduction(code)),
+        key: report.key(),
+        value: report.value(),
+        headers: report.headers(),
+        timestamp: report.timestamp(),
     }
 }
 
-fn undelivered(who: &str, error: &KafkaError, message: &BorrowedMessage<'_>) -> Undelivered {
-    let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
-    Undelivered {
-        error: delivery_error(who, message.topic(), error.clone()),
-        key: message.key().map(Bytes::copy_from_slice),
-        value: message.payload().map(Bytes::copy_from_slice),
-        headers: headers
-            .map(|header| RawHeader { key: header.key.into(), value: header.value.map(Bytes::copy_from_slice) })
-            .collect(),
-        timestamp: message.timestamp().to_millis(),
+/// For what rust-rdkafka itself reads, which it does only when the producer is closed: of records, those that are given up then.
+struct Closing(Told);
+
+impl ClientContext for Closing {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.0.log(level, facility, line);
     }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.0.error(error, reason);
+    }
+}
+
+impl ProducerContext for Closing {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _result: &DeliveryResult<'_>, (): ()) {}
 }

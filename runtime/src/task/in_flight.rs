@@ -7,6 +7,9 @@ use std::sync::Arc;
 
 use crate::store::offsets::canonical;
 
+/// Room that is kept for those that are delivered next.
+const DELIVERED_KEPT: usize = 20_000;
+
 /// Where Kafka keeps a record: topic, partition, offset.
 pub(super) type Kept = (Arc<str>, i32, i64);
 
@@ -60,9 +63,14 @@ impl InFlight {
         Self { keeps_deliveries, ..Self::default() }
     }
 
+    /// Which the next record gets; those after it follow.
+    pub(super) fn next_number(&self) -> usize {
+        self.first + self.slots.len()
+    }
+
     /// Takes in a record that became so many; with none it is done as soon as those before it are. Answers its number.
     pub(super) fn add(&mut self, position: Option<SourcePosition>, became: u32) -> usize {
-        let number = self.first + self.slots.len();
+        let number = self.next_number();
         let mut slot = Slot { left: became, partition: None, offset: None, kept: None };
         if let Some(SourcePosition { partition, offset }) = position {
             let id = self.partition(&partition);
@@ -132,9 +140,14 @@ impl InFlight {
         self.last = None;
     }
 
-    /// What was delivered since it was asked last.
-    pub(super) fn take_delivered(&mut self) -> Vec<Delivered> {
-        std::mem::take(&mut self.delivered)
+    /// What was delivered and is yet to be told.
+    pub(super) fn delivered(&self) -> &[Delivered] {
+        &self.delivered
+    }
+
+    pub(super) fn delivered_are_told(&mut self) {
+        self.delivered.clear();
+        self.delivered.shrink_to(DELIVERED_KEPT);
     }
 
     pub(super) fn has_delivered(&self) -> bool {
@@ -150,8 +163,12 @@ impl InFlight {
         let slot = &mut self.slots[number - self.first];
         let partition = slot.partition;
         if self.keeps_deliveries {
-            let position = partition.zip(slot.offset.clone());
-            let position = position.map(|(id, offset)| SourcePosition { partition: self.partitions[id].map.clone(), offset });
+            let position = match (partition, &slot.offset) {
+                (Some(id), Some(offset)) => {
+                    Some(SourcePosition { partition: self.partitions[id].map.clone(), offset: offset.clone() })
+                }
+                _ => None,
+            };
             self.delivered.push(Delivered { position, kept: slot.kept.take() });
         }
         if let Some(id) = partition {
@@ -245,7 +262,7 @@ mod tests {
         assert!(heads(&mut flight).is_empty() && flight.position(none).is_some());
         flight.acknowledged(two, Some(("t".into(), 0, 6)));
         assert_eq!(heads(&mut flight), [("a".to_owned(), 2)]);
-        let delivered: Vec<_> = flight.take_delivered().into_iter().map(|d| d.kept.map(|(_, _, offset)| offset)).collect();
+        let delivered: Vec<_> = flight.delivered().iter().map(|d| d.kept.as_ref().map(|(_, _, offset)| *offset)).collect();
         assert_eq!(delivered, [None, Some(6)]);
         // What is acknowledged twice counts once.
         flight.acknowledged(two, None);

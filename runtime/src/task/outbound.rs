@@ -4,7 +4,7 @@ use penstock_api::{
     Batch, Bytes, ErrorKind, Failure, Payload, RawRecord, Record, Result, SourcePosition, SourceRecord, TimestampType,
     TransactionEnd, Value, Verdict,
 };
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::boundaries::Part;
@@ -33,8 +33,16 @@ pub(super) enum OutboundStage {
     Settling(Vec<Row>),
     /// Settled; dead letters are on their way.
     Settled(Vec<Row>),
-    /// In flight, by the numbers that they have there, but for those that are not sent yet.
-    Sending(VecDeque<(usize, Outgoing)>),
+    /// In flight, but for these.
+    Sending(Waiting),
+}
+
+/// What is to be sent.
+#[derive(Default)]
+pub(super) struct Waiting {
+    rows: std::vec::IntoIter<Row>,
+    /// Under which the batch's first record is in flight; the others follow.
+    first: usize,
 }
 
 /// What a record became, or one of several that it became.
@@ -49,7 +57,7 @@ pub(super) enum RowOutcome {
     /// Dropped on purpose, or given up.
     Nothing,
     /// As it failed, and as far as it got.
-    Failed(Box<Failure>, Record),
+    Failed(Box<Failure>, Box<Record>),
 }
 
 impl Outbound {
@@ -59,13 +67,19 @@ impl Outbound {
     /// What fails the task.
     pub(super) async fn new(part: Part, keep: bool, pipeline: &mut Pipeline) -> Result<Self> {
         let Part { records, end } = part;
-        let positions = records.iter().map(|record| record.position.clone()).collect();
+        let mut positions = Vec::with_capacity(records.len());
         let mut batch = Batch::with_capacity(records.len());
+        let mut take = |record, position, origin| {
+            batch.push(record, origin);
+            positions.push(position);
+        };
         let records = if keep {
-            records.iter().zip(0..).for_each(|(record, origin)| batch.push(record.record.clone(), origin));
+            let copies = records.iter().cloned().zip(0..);
+            copies.for_each(|(SourceRecord { record, position }, origin)| take(record, position, origin));
             Some(records)
         } else {
-            records.into_iter().zip(0..).for_each(|(record, origin)| batch.push(record.record, origin));
+            let all = records.into_iter().zip(0..);
+            all.for_each(|(SourceRecord { record, position }, origin)| take(record, position, origin));
             None
         };
         let stage = OutboundStage::Settling(run(pipeline, batch).await?);
@@ -97,19 +111,51 @@ impl Outbound {
 }
 
 impl Row {
+    pub(super) fn is_sent(&self) -> bool {
+        matches!(self.outcome, RowOutcome::Send(_))
+    }
+
     fn is_retriable(&self) -> bool {
         matches!(&self.outcome, RowOutcome::Failed(failure, _) if failure.error.kind() == ErrorKind::Retriable)
     }
 }
 
+impl Waiting {
+    pub(super) fn new(rows: Vec<Row>, first: usize) -> Self {
+        Self { rows: rows.into_iter(), first }
+    }
+
+    /// What is to be sent next, and under which number.
+    pub(super) fn front(&mut self) -> Option<(usize, &Outgoing)> {
+        let others = self.rows.as_slice().iter().take_while(|row| !row.is_sent()).count();
+        self.rows.by_ref().take(others).for_each(drop);
+        match self.rows.as_slice().first() {
+            Some(Row { origin, outcome: RowOutcome::Send(outgoing) }) => Some((self.first + origin, outgoing)),
+            _ => None,
+        }
+    }
+
+    /// Takes out what is to be sent next.
+    pub(super) fn pop_front(&mut self) -> Option<Outgoing> {
+        self.front()?;
+        match self.rows.next()?.outcome {
+            RowOutcome::Send(outgoing) => Some(outgoing),
+            _ => None,
+        }
+    }
+}
+
 async fn run(pipeline: &mut Pipeline, mut batch: Batch) -> Result<Vec<Row>> {
     pipeline.transform(&mut batch).await?;
-    let mut wires = pipeline.write(&mut batch).await.into_iter();
+    let mut written = pipeline.write(&batch).await;
     let row = |row: penstock_api::Row| {
         let outcome = match row.verdict {
-            Verdict::Keep => RowOutcome::Send(outgoing(row.record, wires.next().expect("each kept row was written"))),
+            Verdict::Keep => match written.next().expect("each kept row was written") {
+                Ok(wire) => RowOutcome::Send(outgoing(row.record, wire)),
+                Err(failure) => RowOutcome::Failed(failure, Box::new(row.record)),
+            },
             Verdict::Drop => RowOutcome::Nothing,
-            Verdict::Fail(failure) => RowOutcome::Failed(failure, row.record),
+            Verdict::Fail(failure) => RowOutcome::Failed(failure, Box::new(row.record)),
         };
         Row { origin: row.origin as usize, outcome }
     };

@@ -155,25 +155,21 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Writes the records of a source that are kept: for each such row, in order, its wire bytes. A row that cannot be written fails.
-    pub async fn write(&mut self, batch: &mut Batch) -> Vec<Wire> {
+    /// Writes the records of a source that are kept: for each such row, in order, its wire bytes, or why there are none.
+    pub async fn write(&mut self, batch: &Batch) -> impl Iterator<Item = Result<Wire, Box<Failure>>> + use<'_> {
         let kept: Vec<&Record> = batch.rows().iter().filter(|row| is_kept(row)).map(|row| &row.record).collect();
         // As in Java headers come first, so that theirs is the failure that counts.
         let headers: Vec<Result<Vec<RawHeader>>> = kept.iter().map(|record| write_headers(&mut *self.header, record)).collect();
         let keys = self.key.from_connect(&kept, Part::Key).await;
         let values = self.value.from_connect(&kept, Part::Value).await;
         let classes = &self.classes;
-        let mut written = Vec::with_capacity(kept.len());
-        let rows = batch.rows_mut().iter_mut().filter(|row| is_kept(row));
-        for (row, ((headers, key), value)) in rows.zip(headers.into_iter().zip(keys).zip(values)) {
-            match (headers, key, value) {
-                (Ok(headers), Ok(key), Ok(value)) => written.push(Wire { key, value, headers }),
-                (Err(error), ..) => row.fail(Stage::HeaderConverter, &classes.header, error),
-                (_, Err(error), _) => row.fail(Stage::KeyConverter, &classes.key, error),
-                (.., Err(error)) => row.fail(Stage::ValueConverter, &classes.value, error),
-            }
-        }
-        written
+        let failure = |stage, class: &Arc<str>, error| Err(Box::new(Failure { stage, class: class.clone(), error }));
+        headers.into_iter().zip(keys).zip(values).map(move |((headers, key), value)| match (headers, key, value) {
+            (Ok(headers), Ok(key), Ok(value)) => Ok(Wire { key, value, headers }),
+            (Err(error), ..) => failure(Stage::HeaderConverter, &classes.header, error),
+            (_, Err(error), _) => failure(Stage::KeyConverter, &classes.key, error),
+            (.., Err(error)) => failure(Stage::ValueConverter, &classes.value, error),
+        })
     }
 
     /// Stops all instances.

@@ -17,7 +17,7 @@ use super::boundaries::{Part, cut};
 use super::dead_letters::{self, DeadLetterSender};
 use super::errors::{Culprit, ErrorHandler, PolledRecord};
 use super::in_flight::{Head, InFlight};
-use super::outbound::{Outbound, OutboundStage, Row, RowOutcome, text};
+use super::outbound::{Outbound, OutboundStage, Row, RowOutcome, Waiting, text};
 use super::pipeline::Pipeline;
 use super::topic_creation::TopicCreator;
 use super::topics::TopicsUsed;
@@ -95,6 +95,8 @@ struct Work {
     /// It was said that the connector's boundaries do not count.
     boundaries_told: bool,
     flight: InFlight,
+    /// Empty; kept for its room.
+    outcomes: Vec<Outcome>,
     storing: Option<Storing>,
     /// Exactly once: offsets go with the records.
     transactions: Option<Transactions>,
@@ -116,6 +118,16 @@ struct Storing {
     heads: Vec<Head>,
     began: Instant,
     written: BoxFuture<'static, Result<()>>,
+}
+
+/// Why sending stops.
+enum Stop {
+    All,
+    Full,
+    /// It is to be seen to that this topic is there.
+    NewTopic(Arc<str>),
+    /// The record with that number cannot be sent.
+    Refused(usize, Error),
 }
 
 impl SourceLoop {
@@ -155,6 +167,7 @@ impl SourceLoop {
             outbound: None,
             parts: VecDeque::new(),
             boundaries_told: false,
+            outcomes: Vec::new(),
             storing: None,
             transactions: is_once.then(|| Transactions::new(boundary)),
             failure: None,
@@ -232,10 +245,10 @@ impl SourceLoop {
         };
         // In a transaction nobody has them before it is committed.
         if self.work.flight.has_delivered() && (self.work.transactions.is_none() || self.work.has_stored) {
-            let delivered = self.work.flight.take_delivered();
-            if let Err(error) = self.task.delivered(&delivered).await {
+            if let Err(error) = self.task.delivered(self.work.flight.delivered()).await {
                 failed("take note of delivered records", &error);
             }
+            self.work.flight.delivered_are_told();
         }
         self.work.has_stored = false;
         if std::mem::take(&mut self.work.commit_to_tell)
@@ -373,14 +386,20 @@ impl Work {
 
     /// Takes in what became of the records that were sent.
     async fn take_outcomes(&mut self) -> Result<()> {
-        let outcomes = self.producer.take();
-        if outcomes.is_empty() {
-            return Ok(());
+        let mut outcomes = std::mem::take(&mut self.outcomes);
+        self.producer.take(&mut outcomes);
+        if !outcomes.is_empty() {
+            self.note_outcomes(&mut outcomes).await?;
         }
+        self.outcomes = outcomes;
+        Ok(())
+    }
+
+    async fn note_outcomes(&mut self, outcomes: &mut Vec<Outcome>) -> Result<()> {
         self.metrics.progress.got_on();
         let mut acknowledged = 0;
         let mut last: Option<Arc<str>> = None;
-        for Outcome { number, topic, result } in outcomes {
+        for Outcome { number, topic, result } in outcomes.drain(..) {
             match result {
                 _ if number == OFFSETS => {}
                 Ok(at) => {
@@ -495,30 +514,30 @@ impl Work {
     }
 
     /// Takes the batch into the books; answers what is to be sent.
-    fn launch(&mut self, outbound: &mut Outbound, rows: Vec<Row>) -> Result<VecDeque<(usize, Outgoing)>> {
+    fn launch(&mut self, outbound: &mut Outbound, rows: Vec<Row>) -> Result<Waiting> {
         let mut became = vec![0u32; outbound.positions.len()];
-        for row in rows.iter().filter(|row| matches!(row.outcome, RowOutcome::Send(_))) {
+        let mut sent = 0;
+        let own = self.transactions.is_some().then(|| self.offsets.primary().name());
+        for row in &rows {
+            let RowOutcome::Send(record) = &row.outcome else { continue };
             became[row.origin] += 1;
-        }
-        let positions = std::mem::take(&mut outbound.positions);
-        let add = |(position, became)| self.flight.add(position, became);
-        let numbers: Vec<usize> = positions.into_iter().zip(became).map(add).collect();
-        let sent = rows.into_iter().filter_map(|row| match row.outcome {
-            RowOutcome::Send(outgoing) => Some((numbers[row.origin], outgoing)),
-            _ => None,
-        });
-        let sent: VecDeque<_> = sent.collect();
-        if let Some(transactions) = &mut self.transactions {
-            let own = self.offsets.primary().name();
-            if sent.iter().any(|(_, record)| *record.topic == *own) {
+            sent += 1;
+            if own.is_some_and(|own| *record.topic == *own) {
                 return Err(Error::fatal(format!(
                     "Source tasks may not produce to their own offsets topics when exactly-once support is enabled, and this one gave a \
-                     record for {own}"
+                     record for {}",
+                    record.topic
                 )));
             }
-            transactions.add(sent.len(), outbound.end, &self.producer)?;
         }
-        Ok(sent)
+        if let Some(transactions) = &mut self.transactions {
+            transactions.add(sent, outbound.end, &self.producer)?;
+        }
+        let first = self.flight.next_number();
+        for (position, became) in std::mem::take(&mut outbound.positions).into_iter().zip(became) {
+            self.flight.add(position, became);
+        }
+        Ok(Waiting::new(rows, first))
     }
 
     /// Ends the transaction if it is to end and nothing of it is under way any more.
@@ -566,32 +585,50 @@ impl Work {
     }
 
     /// Sends what there is room for. `Some`: the rest waits so long, or until something is acknowledged.
-    async fn send(&mut self, waiting: &mut VecDeque<(usize, Outgoing)>) -> Result<Option<Duration>> {
-        while let Some((number, record)) = waiting.front() {
-            if let Some(topics) = &mut self.topics
-                && !topics.knows(&record.topic)
-                && let Err(error) = topics.ensure(&record.topic).await
-            {
-                if error.kind() != ErrorKind::Retriable {
-                    return Err(error.context(format!("create a topic for task {}", self.spec.id)));
+    async fn send(&mut self, waiting: &mut Waiting) -> Result<Option<Duration>> {
+        loop {
+            match self.send_on(waiting) {
+                Stop::All => return Ok(None),
+                Stop::Full => return Ok(Some(Duration::ZERO)),
+                Stop::NewTopic(topic) => {
+                    if let Some(topics) = &mut self.topics
+                        && let Err(error) = topics.ensure(&topic).await
+                    {
+                        if error.kind() != ErrorKind::Retriable {
+                            return Err(error.context(format!("create a topic for task {}", self.spec.id)));
+                        }
+                        tracing::warn!(%topic, error = %format!("{error:#}"), "cannot see to the topic now: trying again");
+                        return Ok(Some(TOPIC_RETRY));
+                    }
                 }
-                tracing::warn!(topic = %record.topic, error = %format!("{error:#}"), "cannot see to the topic now: trying again");
-                return Ok(Some(TOPIC_RETRY));
-            }
-            match self.producer.try_send(*number, record) {
-                Ok(true) => {
-                    self.metrics.progress.waits(Doing::Produce);
-                    waiting.pop_front();
-                }
-                Ok(false) => return Ok(Some(Duration::ZERO)),
-                Err(error) => {
-                    let (number, record) = waiting.pop_front().expect("it was looked at just now");
-                    let Outgoing { topic, key, value, headers, timestamp, .. } = record;
+                Stop::Refused(number, error) => {
+                    let Outgoing { topic, key, value, headers, timestamp, .. } =
+                        waiting.pop_front().expect("it was looked at just now");
                     self.refused(number, topic, Undelivered { error, key, value, headers, timestamp }).await?;
                 }
             }
         }
-        Ok(None)
+    }
+
+    /// Sends records until something else is to be done.
+    fn send_on(&mut self, waiting: &mut Waiting) -> Stop {
+        let mut sending = self.producer.sending();
+        while let Some((number, record)) = waiting.front() {
+            if let Some(topics) = &mut self.topics
+                && !topics.knows(&record.topic)
+            {
+                return Stop::NewTopic(record.topic.clone());
+            }
+            match sending.try_send(number, record) {
+                Ok(true) => {
+                    self.metrics.progress.waits(Doing::Produce);
+                    waiting.pop_front();
+                }
+                Ok(false) => return Stop::Full,
+                Err(error) => return Stop::Refused(number, error),
+            }
+        }
+        Stop::All
     }
 
     fn use_topic(&mut self, topic: &Arc<str>) {
@@ -736,7 +773,7 @@ async fn finished(storing: &mut Option<Storing>) -> Result<()> {
 }
 
 fn take_stage(outbound: &mut Outbound) -> OutboundStage {
-    std::mem::replace(&mut outbound.stage, OutboundStage::Sending(VecDeque::new()))
+    std::mem::replace(&mut outbound.stage, OutboundStage::Sending(Waiting::default()))
 }
 
 fn dropped() -> Error {

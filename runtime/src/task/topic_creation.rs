@@ -13,6 +13,8 @@ pub(super) struct TopicCreator {
     admin: Admin,
     groups: Vec<TopicGroup>,
     known: HashSet<Arc<str>>,
+    /// The known one that was asked for last: records of one topic mostly come together.
+    last: Option<Arc<str>>,
 }
 
 impl TopicCreator {
@@ -26,12 +28,19 @@ impl TopicCreator {
             return Ok(None);
         }
         let admin = Admin::new(settings::admin(&format!("topics of task {task}"), &config.admin)?)?;
-        Ok(Some(Self { admin, groups, known: HashSet::new() }))
+        Ok(Some(Self { admin, groups, known: HashSet::new(), last: None }))
     }
 
     /// Whether these topics are there as far as is known, so that no broker need be asked.
-    pub(super) fn knows(&self, topic: &str) -> bool {
-        self.known.contains(topic)
+    pub(super) fn knows(&mut self, topic: &Arc<str>) -> bool {
+        if self.last.as_ref().is_some_and(|last| Arc::ptr_eq(last, topic)) {
+            return true;
+        }
+        let is_known = self.known.contains(topic);
+        if is_known {
+            self.last = Some(topic.clone());
+        }
+        is_known
     }
 
     /// Creates the topic unless it is there.

@@ -112,7 +112,7 @@ impl Transactions {
             }
             for offset in &offsets {
                 let record = outgoing(store.primary().name().into(), offset);
-                while !producer.try_send(OFFSETS, &record)? {
+                while !producer.sending().try_send(OFFSETS, &record)? {
                     tokio::time::sleep(FULL_RETRY).await;
                 }
             }
