@@ -14,6 +14,7 @@ mod side;
 mod sources;
 mod step;
 mod tracking;
+mod variety;
 mod worker;
 
 use anyhow::{Result, ensure};
@@ -125,6 +126,14 @@ async fn names_that_are_odd() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn plugins_and_validation() -> Result<()> {
     same(&all([plugins::plugins_and_validation(), plugins::definitions(), plugins::validation_of_every_plugin()])).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn validation_of_what_chance_makes() -> Result<()> {
+    let pair = Pair::get().await?;
+    let (java, ours) = pair.sides()?;
+    let steps = variety::steps(&variety::Known::ask(&java).await?)?;
+    none(&differences(&java, &ours, &steps).await?, steps.len())
 }
 
 #[tokio::test(flavor = "multi_thread")]

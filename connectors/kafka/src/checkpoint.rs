@@ -18,10 +18,7 @@ pub(crate) struct CheckpointConnector;
 #[async_trait]
 impl Connector for CheckpointConnector {
     async fn validate(&self, config: &Props) -> Vec<(String, String)> {
-        let mut problems = keys::problems(config);
-        problems.extend(keys::metric_names_problem(config));
-        problems.extend(config::problems(config));
-        problems
+        config::problems(config)
     }
 
     async fn task_configs(&self, config: &Props, tasks_max: u32) -> Result<Vec<Props>> {

@@ -63,7 +63,7 @@ pub(crate) fn def() -> ConfigDef {
         patterns(keys::TOPICS_EXCLUDE, keys::TOPICS_EXCLUDE_DEFAULT, "Names and patterns of topics that are not copied."),
         patterns(PROPERTIES_EXCLUDE, PROPERTIES_EXCLUDE_DEFAULT, "Names and patterns of settings of topics that are not copied."),
         keys::topic_filter_class(),
-        keys::filter_class(keys::PROPERTY_FILTER, "DefaultConfigPropertyFilter"),
+        keys::filter_class("config.property.filter.class", "DefaultConfigPropertyFilter", "use config.properties.exclude"),
         low(POLL_TIMEOUT, Long, "1000", "How long a poll waits for records, in milliseconds.")
             .check(Check::Custom(|text| keys::at_least(text, 1))),
         low(REFRESH, Boolean, "true", "Whether new topics and partitions are looked for."),
@@ -103,8 +103,7 @@ pub(crate) fn def() -> ConfigDef {
 /// What single keys do not show, in Java's words.
 pub(crate) fn problems(config: &Props) -> Vec<(String, String)> {
     const ONCE: &str = "exactly.once.support";
-    let mut problems = keys::problems(config);
-    problems.extend(keys::metric_names_problem(config));
+    let mut problems = Vec::new();
     let is_about_syncs = |key: &String| key.starts_with("offset-syncs-") || key.starts_with("offset-syncs.topic.");
     if config.get(keys::EMIT_SYNCS).is_some_and(|value| value == "false") && config.keys().any(is_about_syncs) {
         let why = "MirrorSourceConnector can't setup offset-syncs feature while emit.offset-syncs.enabled set to false";

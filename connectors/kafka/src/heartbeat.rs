@@ -60,10 +60,6 @@ pub(crate) struct HeartbeatConnector;
 
 #[async_trait]
 impl Connector for HeartbeatConnector {
-    async fn validate(&self, config: &Props) -> Vec<(String, String)> {
-        keys::problems(config)
-    }
-
     /// One, whatever `tasks.max` is.
     async fn task_configs(&self, config: &Props, _tasks_max: u32) -> Result<Vec<Props>> {
         let settings = Settings::parse(config)?;

@@ -1,9 +1,9 @@
 //! The keys that MirrorMaker's connectors share, and what can be said of all of them.
 
-use penstock_api::config::{Check, Parsed, split_list};
+use penstock_api::config::{Check, Parsed};
 use penstock_api::{ConfigKey, ConfigType, Error, Importance, Props, Result};
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::policy::{self, Filter, Policy};
 
@@ -71,8 +71,13 @@ pub(crate) fn shared() -> Vec<ConfigKey> {
             "true",
             "Whether it stands in the names of MirrorMaker's own topics, too; else dots do.",
         ),
-        low(FORWARDING_ADMIN, Class, "org.apache.kafka.clients.admin.ForwardingAdmin", NO_CLASSES),
-        low("metric.reporters", List, "org.apache.kafka.common.metrics.JmxReporter", "Has no effect: metrics are at /metrics."),
+        java_class(
+            "forwarding.admin.class",
+            "org.apache.kafka.clients.admin.ForwardingAdmin",
+            "create the topics by hand, or leave it to this connector",
+        ),
+        low("metric.reporters", List, "org.apache.kafka.common.metrics.JmxReporter", "Has no effect: metrics are at /metrics.")
+            .check(any_names()),
     ]
 }
 
@@ -101,7 +106,7 @@ pub(crate) fn at_least(text: &str, least: i64) -> std::result::Result<(), String
 
 /// Names and patterns.
 pub(crate) fn patterns(name: &str, default: &str, doc: &str) -> ConfigKey {
-    high(name, ConfigType::List, default, doc).check(Check::Custom(readable))
+    high(name, ConfigType::List, default, doc).check(Check::All(vec![any_names(), Check::Custom(readable)]))
 }
 
 /// Of those who read the source cluster.
@@ -118,19 +123,30 @@ pub(crate) fn syncs_location() -> ConfigKey {
 
 pub(crate) fn metric_names() -> ConfigKey {
     let doc = "Has no effect: metrics have the names of `legacy`.";
-    low(METRIC_NAMES, ConfigType::List, "legacy", doc).check(Check::Custom(|list| {
-        let known = |name: &String| matches!(name.as_str(), "legacy" | "new");
-        split_list(list).iter().all(known).then_some(()).ok_or_else(|| "String must be one of: legacy, new".into())
-    }))
+    let known = ["legacy", "new"].map(str::to_owned).into();
+    low(METRIC_NAMES, ConfigType::List, "legacy", doc).check(Check::List { of: Some(known), may_be_empty: false })
+}
+
+fn any_names() -> Check {
+    Check::List { of: None, may_be_empty: true }
 }
 
 pub(crate) fn topic_filter_class() -> ConfigKey {
-    low(TOPIC_FILTER, ConfigType::Class, &format!("{MIRROR}.DefaultTopicFilter"), NO_CLASSES)
+    filter_class("topic.filter.class", "DefaultTopicFilter", "use topics and topics.exclude")
 }
 
-/// A key of Java classes.
-pub(crate) fn filter_class(name: &str, simple_name: &str) -> ConfigKey {
-    low(name, ConfigType::Class, &format!("{MIRROR}.{simple_name}"), NO_CLASSES)
+pub(crate) fn filter_class(name: &str, default: &str, instead: &'static str) -> ConfigKey {
+    java_class(name, &format!("{MIRROR}.{default}"), instead)
+}
+
+/// A key of Java classes: another one than Kafka's would do something there that it cannot do here.
+fn java_class(name: &str, default: &str, instead: &'static str) -> ConfigKey {
+    let check = move |class: &str| match class.starts_with("org.apache.kafka.") {
+        true => Ok(()),
+        false => Err(format!("Java classes cannot be loaded: {instead}")),
+    };
+    low(name, ConfigType::Class, default, "Java classes cannot be loaded: nothing but the default is taken.")
+        .check(Check::Within(Arc::new(check)))
 }
 
 /// The filter of a list and what it excludes.
@@ -140,23 +156,10 @@ pub(crate) fn filter(include: &str, exclude: &str) -> Result<Filter> {
 }
 
 const NO_POLICY: &str = "Only DefaultReplicationPolicy and IdentityReplicationPolicy are known: Java classes cannot be loaded";
-const NO_CLASSES: &str = "Java classes cannot be loaded: nothing but the default is taken.";
-const FORWARDING_ADMIN: &str = "forwarding.admin.class";
-const TOPIC_FILTER: &str = "topic.filter.class";
-pub(crate) const GROUP_FILTER: &str = "group.filter.class";
-pub(crate) const PROPERTY_FILTER: &str = "config.property.filter.class";
 
 fn readable(list: &str) -> std::result::Result<(), String> {
     policy::patterns(list).map(drop).map_err(|(pattern, why)| format!("{pattern} is no regular expression: {why}"))
 }
-
-/// Keys of MirrorMaker that would do something there and cannot here, with what to do instead.
-const REFUSED: [(&str, &str); 4] = [
-    (TOPIC_FILTER, "Java classes cannot be loaded: use topics and topics.exclude"),
-    (GROUP_FILTER, "Java classes cannot be loaded: use groups and groups.exclude"),
-    (PROPERTY_FILTER, "Java classes cannot be loaded: use config.properties.exclude"),
-    (FORWARDING_ADMIN, "Java classes cannot be loaded: create the topics by hand, or leave it to this connector"),
-];
 
 /// Keys that are known and do nothing here, and why.
 const WITHOUT_EFFECT: [(&str, &str); 4] = [
@@ -165,20 +168,6 @@ const WITHOUT_EFFECT: [(&str, &str); 4] = [
     ("sync.topic.acls.enabled", "rights are not copied: grant them at the target"),
     ("sync.topic.acls.interval.seconds", "rights are not copied: grant them at the target"),
 ];
-
-/// What single keys do not show.
-pub(crate) fn problems(config: &Props) -> Vec<(String, String)> {
-    let is_kafkas = |class: &String| class.trim().starts_with("org.apache.kafka.");
-    let refused = REFUSED.iter().filter(|(key, _)| config.get(*key).is_some_and(|class| !is_kafkas(class)));
-    refused.map(|(key, why)| ((*key).to_owned(), (*why).to_owned())).collect()
-}
-
-/// The one list of which nothing is too little, in Java's words.
-pub(crate) fn metric_names_problem(config: &Props) -> Option<(String, String)> {
-    let is_empty = config.get(METRIC_NAMES).is_some_and(|names| names.trim().is_empty());
-    let why = format!("Configuration '{METRIC_NAMES}' must not be empty. Valid values include: [legacy, new]");
-    is_empty.then(|| (METRIC_NAMES.to_owned(), why))
-}
 
 /// Says once of each key that does nothing here why that is so.
 pub(crate) fn tell_without_effect(config: &Props) {
@@ -199,8 +188,8 @@ mod tests {
 
     #[test]
     fn what_only_java_can_load_is_refused() {
-        let found = |class: &str| problems(&[(TOPIC_FILTER.to_owned(), class.to_owned())].into());
-        assert_eq!(found("com.example.Mine")[0].0, TOPIC_FILTER);
+        let found = |class: &str| topic_filter_class().validate(Some(class)).errors;
+        assert!(found("com.example.Mine")[0].ends_with("Java classes cannot be loaded: use topics and topics.exclude"));
         assert!(found("org.apache.kafka.connect.mirror.DefaultTopicFilter").is_empty());
         assert!(readable("a(").unwrap_err().starts_with("a( is no regular expression"));
     }

@@ -1,6 +1,6 @@
 //! Configuration keys as data: one list validates, documents and answers REST.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,11 +98,14 @@ pub enum Default {
     Value(String),
 }
 
-/// What a value must satisfy beyond its type.
+/// What a value must satisfy beyond its type. Each says what Java's of its kind says, also of null: of a key that was given as null, or
+/// whose text is not of the key's type.
 #[derive(Clone)]
 pub enum Check {
     Any,
-    /// Not empty after trimming.
+    /// Not null. (Whether a key may be left out is a matter of its default.)
+    NonNull,
+    /// Not empty after trimming; null is not looked at.
     NonEmpty,
     /// One of these.
     OneOf(Vec<String>),
@@ -112,7 +115,15 @@ pub enum Check {
     Min(f64),
     /// Between, both included.
     Range(f64, f64),
-    /// Anything else: answers what is wrong.
+    /// A list, not null, whose items are neither empty nor there twice.
+    List {
+        /// What an item may be; `None`: anything.
+        of: Option<Vec<String>>,
+        may_be_empty: bool,
+    },
+    /// All of these; the first that is not satisfied counts.
+    All(Vec<Check>),
+    /// Anything else: answers what is wrong, to stand behind the key and its value. Null is not looked at.
     Custom(fn(&str) -> std::result::Result<(), String>),
     /// The same, for whoever must know more than the value: within what a worker grants, for example.
     Within(Arc<dyn Fn(&str) -> std::result::Result<(), String> + Send + Sync>),
@@ -122,11 +133,14 @@ impl fmt::Debug for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Check::Any => f.write_str("Any"),
+            Check::NonNull => f.write_str("NonNull"),
             Check::NonEmpty => f.write_str("NonEmpty"),
             Check::OneOf(values) => write!(f, "OneOf({values:?})"),
             Check::OneOfIgnoreCase(values) => write!(f, "OneOfIgnoreCase({values:?})"),
             Check::Min(min) => write!(f, "Min({min})"),
             Check::Range(min, max) => write!(f, "Range({min}, {max})"),
+            Check::List { of, may_be_empty } => write!(f, "List({of:?}, may_be_empty: {may_be_empty})"),
+            Check::All(checks) => write!(f, "All({checks:?})"),
             Check::Custom(_) => f.write_str("Custom"),
             Check::Within(_) => f.write_str("Within"),
         }
@@ -304,43 +318,48 @@ impl ConfigDef {
 }
 
 impl ConfigKey {
-    /// Says what a given text is worth, with Java's messages.
+    /// Says what a given text is worth, with Java's messages; `None`: the key is not given.
     #[must_use]
     pub fn validate(&self, given: Option<&str>) -> ConfigValue {
         let trimmed = given.map(|text| if self.kind == ConfigType::Password { text } else { text.trim() });
         let (value, errors) = match (given.zip(trimmed), &self.default) {
             (Some((written, text)), _) => match type_check(self.kind, text) {
-                Ok(()) => (Some(text.to_owned()), self.errors_of(text)),
+                Ok(()) => (Some(text), self.check.error(self, Some(text)).into_iter().collect()),
                 // As in Java, what is of another type counts as null from here on, and null is checked like any value.
-                Err(why) => (None, std::iter::once(self.wrong(written, why)).chain(self.null_error()).collect()),
+                Err(why) => (None, std::iter::once(self.wrong(Some(written), why)).chain(self.null_error()).collect()),
             },
-            (None, Default::Value(default)) => (Some(default.clone()), Vec::new()),
+            (None, Default::Value(default)) => (Some(default.as_str()), Vec::new()),
             (None, Default::Null) => (None, Vec::new()),
             (None, Default::Required) => {
                 let missing = format!("Missing required configuration \"{}\" which has no default value.", self.name);
                 (None, std::iter::once(missing).chain(self.null_error()).collect())
             }
         };
-        ConfigValue { name: self.name.clone(), value, errors, visible: true }
+        self.found(value, errors)
     }
 
-    fn wrong(&self, text: &str, why: &str) -> String {
-        let shown = if self.kind == ConfigType::Password { "[hidden]" } else { text };
-        format!("Invalid value {shown} for configuration {}: {why}", self.name)
-    }
-
-    /// What Java's check says of null.
+    /// Says the same of a null that somebody gave: no default stands in for it.
     #[must_use]
-    pub fn null_error(&self) -> Option<String> {
-        match &self.check {
-            Check::Min(_) | Check::Range(..) => Some(self.wrong("null", "Value must be non-null")),
-            Check::OneOf(_) | Check::OneOfIgnoreCase(_) => self.check.run("\0").err().map(|why| self.wrong("null", &why)),
-            Check::Any | Check::NonEmpty | Check::Custom(_) | Check::Within(_) => None,
-        }
+    pub fn validate_null(&self) -> ConfigValue {
+        self.found(None, self.null_error().into_iter().collect())
     }
 
-    fn errors_of(&self, text: &str) -> Vec<String> {
-        self.check.run(text).err().map(|why| self.wrong(text, &why)).into_iter().collect()
+    fn found(&self, value: Option<&str>, errors: Vec<String>) -> ConfigValue {
+        ConfigValue { name: self.name.clone(), value: value.map(str::to_owned), errors, visible: true }
+    }
+
+    fn null_error(&self) -> Option<String> {
+        self.check.error(self, None)
+    }
+
+    fn wrong(&self, value: Option<&str>, why: impl fmt::Display) -> String {
+        let shown = match (value, self.kind) {
+            (None, _) => "null".to_owned(),
+            (Some(_), ConfigType::Password) => "[hidden]".to_owned(),
+            (Some(text), ConfigType::List) => format!("[{}]", split_list(text).join(", ")),
+            (Some(text), _) => text.to_owned(),
+        };
+        format!("Invalid value {shown} for configuration {}: {why}", self.name)
     }
 }
 
@@ -358,29 +377,59 @@ fn type_check(kind: ConfigType, text: &str) -> std::result::Result<(), &'static 
 }
 
 impl Check {
-    fn run(&self, text: &str) -> std::result::Result<(), String> {
-        match self {
-            Check::Any => Ok(()),
-            Check::NonEmpty if text.trim().is_empty() => Err("String must be non-empty".into()),
-            Check::NonEmpty => Ok(()),
-            Check::OneOf(values) if values.iter().any(|v| v == text) => Ok(()),
-            Check::OneOfIgnoreCase(values) if values.iter().any(|v| v.eq_ignore_ascii_case(text)) => Ok(()),
-            Check::OneOf(values) => Err(format!("String must be one of: {}", values.join(", "))),
-            Check::OneOfIgnoreCase(values) => Err(format!("String must be one of (case insensitive): {}", values.join(", "))),
-            Check::Min(min) => match text.parse::<f64>() {
-                Ok(n) if n >= *min => Ok(()),
-                _ => Err(format!("Value must be at least {min}")),
-            },
-            Check::Range(min, max) => match text.parse::<f64>() {
-                Ok(n) if n < *min => Err(format!("Value must be at least {min}")),
-                Ok(n) if n > *max => Err(format!("Value must be no more than {max}")),
-                Ok(_) => Ok(()),
-                Err(_) => Err(format!("Value must be at least {min}")),
-            },
-            Check::Custom(check) => check(text),
-            Check::Within(check) => check(text),
-        }
+    /// The whole message of what is wrong with a key's value; `None` as a value is null.
+    fn error(&self, key: &ConfigKey, value: Option<&str>) -> Option<String> {
+        let why = match (self, value) {
+            (Check::All(checks), _) => return checks.iter().find_map(|check| check.error(key, value)),
+            (Check::List { of, may_be_empty }, _) => return list_error(key, value, of.as_deref(), *may_be_empty),
+            (Check::NonNull, None) => "entry must be non null".to_owned(),
+            (Check::Min(_) | Check::Range(..), None) => "Value must be non-null".to_owned(),
+            (Check::OneOf(values), text) if !text.is_some_and(|text| values.iter().any(|v| v == text)) => {
+                format!("String must be one of: {}", values.join(", "))
+            }
+            (Check::OneOfIgnoreCase(values), text)
+                if !text.is_some_and(|text| values.iter().any(|v| v.eq_ignore_ascii_case(text))) =>
+            {
+                format!("String must be one of (case insensitive): {}", values.join(", "))
+            }
+            (Check::NonEmpty, Some(text)) if text.trim().is_empty() => "String must be non-empty".to_owned(),
+            (Check::Min(min), Some(text)) => out_of_range(text, *min, f64::INFINITY)?,
+            (Check::Range(min, max), Some(text)) => out_of_range(text, *min, *max)?,
+            (Check::Custom(check), Some(text)) => check(text).err()?,
+            (Check::Within(check), Some(text)) => check(text).err()?,
+            _ => return None,
+        };
+        Some(key.wrong(value, why))
     }
+}
+
+fn out_of_range(text: &str, min: f64, max: f64) -> Option<String> {
+    match text.parse::<f64>() {
+        Ok(n) if n > max => Some(format!("Value must be no more than {max}")),
+        Ok(n) if n >= min => None,
+        _ => Some(format!("Value must be at least {min}")),
+    }
+}
+
+/// In words of its own, as Java's `ValidList` has them (KIP-1161).
+fn list_error(key: &ConfigKey, value: Option<&str>, of: Option<&[String]>, may_be_empty: bool) -> Option<String> {
+    let name = &key.name;
+    let Some(text) = value else { return Some(format!("Configuration '{name}' values must not be null.")) };
+    let items = split_list(text);
+    if items.is_empty() && !may_be_empty {
+        let valid = of.map_or("any non-empty value".to_owned(), |of| format!("[{}]", of.join(", ")));
+        return Some(format!("Configuration '{name}' must not be empty. Valid values include: {valid}"));
+    }
+    if items.iter().collect::<BTreeSet<_>>().len() < items.len() {
+        return Some(format!("Configuration '{name}' values must not be duplicated."));
+    }
+    items.iter().find_map(|item| match of {
+        _ if item.is_empty() => Some(format!("Configuration '{name}' values must not be empty.")),
+        Some(of) if !of.contains(item) => {
+            Some(format!("Invalid value {item} for configuration {name}: String must be one of: {}", of.join(", ")))
+        }
+        _ => None,
+    })
 }
 
 /// Values of all keys of a [`ConfigDef`], known to be good.
@@ -456,6 +505,43 @@ mod tests {
         assert_eq!(errors(key(), Some("0")), ["Invalid value 0 for configuration tasks.max: Value must be at least 1"]);
         assert_eq!(errors(key(), Some(" x")), ["Invalid value  x for configuration tasks.max: Not a number of type INT", null]);
         assert!(errors(key(), Some(" 2 ")).is_empty());
+    }
+
+    #[test]
+    fn null_is_checked_where_java_does() {
+        let check = |check: Check, expected: &[&str]| {
+            let key = ConfigKey::optional("k", ConfigType::String, "x", "").check(check);
+            assert_eq!(key.validate_null().errors, expected);
+            assert_eq!(key.validate_null().value, None);
+        };
+        let one_of = || vec!["a".to_owned(), "b".to_owned()];
+        let of = || Check::List { of: Some(one_of()), may_be_empty: true };
+        check(Check::Any, &[]);
+        check(Check::NonEmpty, &[]);
+        check(Check::Custom(|_| Err("never asked".into())), &[]);
+        check(Check::NonNull, &["Invalid value null for configuration k: entry must be non null"]);
+        check(Check::OneOf(one_of()), &["Invalid value null for configuration k: String must be one of: a, b"]);
+        check(Check::Range(1.0, 2.0), &["Invalid value null for configuration k: Value must be non-null"]);
+        check(of(), &["Configuration 'k' values must not be null."]);
+        check(Check::All(vec![Check::NonNull, of()]), &["Invalid value null for configuration k: entry must be non null"]);
+    }
+
+    #[test]
+    fn lists_have_words_of_their_own() {
+        let check = |of: &[&str], may_be_empty: bool, text: &str, expected: &[&str]| {
+            let of = (!of.is_empty()).then(|| of.iter().map(|item| (*item).to_owned()).collect());
+            let key = ConfigKey::required("k", ConfigType::List, "").check(Check::List { of, may_be_empty });
+            assert_eq!(errors(key, Some(text)), expected, "{text}");
+        };
+        check(&[], true, "", &[]);
+        check(&[], false, " ", &["Configuration 'k' must not be empty. Valid values include: any non-empty value"]);
+        check(&["a", "b"], false, "", &["Configuration 'k' must not be empty. Valid values include: [a, b]"]);
+        check(&[], false, "a, ,b", &["Configuration 'k' values must not be empty."]);
+        check(&[], false, "a,b , a", &["Configuration 'k' values must not be duplicated."]);
+        check(&["a", "b"], false, "b,a", &[]);
+        check(&["a", "b"], false, "b,c", &["Invalid value c for configuration k: String must be one of: a, b"]);
+        let key = ConfigKey::required("k", ConfigType::List, "").check(Check::Custom(|_| Err("no".into())));
+        assert_eq!(errors(key, Some("a,b ")), ["Invalid value [a, b] for configuration k: no"]);
     }
 
     #[test]

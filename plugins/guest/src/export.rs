@@ -376,8 +376,10 @@ fn key_of(key: &ConfigKey) -> plugin::ConfigKey {
             Default::Value(text) => plugin::ConfigDefault::Value(text.clone()),
         },
         check: match &key.check {
-            // Code does not cross; `configure` runs the check.
-            Check::Any | Check::Custom(_) | Check::Within(_) => plugin::ConfigCheck::Any,
+            // Neither code crosses nor what the contract has no word for; `configure` runs the check.
+            Check::Any | Check::NonNull | Check::List { .. } | Check::All(_) | Check::Custom(_) | Check::Within(_) => {
+                plugin::ConfigCheck::Any
+            }
             Check::NonEmpty => plugin::ConfigCheck::NonEmpty,
             Check::OneOf(texts) => plugin::ConfigCheck::OneOf(texts.clone()),
             Check::OneOfIgnoreCase(texts) => plugin::ConfigCheck::OneOfIgnoreCase(texts.clone()),

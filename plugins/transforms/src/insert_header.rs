@@ -1,6 +1,6 @@
 //! `InsertHeader`: the same header for every record.
 
-use penstock_api::config::{ConfigDef, ConfigKey, ConfigType, Parsed};
+use penstock_api::config::{Check, ConfigDef, ConfigKey, ConfigType, Parsed};
 use penstock_api::{Error, Flow, Record, Result, SchemaAndValue, Transform};
 
 use crate::java::literal;
@@ -13,12 +13,13 @@ pub(crate) struct InsertHeader {
 
 pub(crate) fn config() -> ConfigDef {
     ConfigDef::new([
-        ConfigKey::required("header", ConfigType::String, "The name of the header."),
+        ConfigKey::required("header", ConfigType::String, "The name of the header.").check(Check::NonNull),
         ConfigKey::required(
             "value.literal",
             ConfigType::String,
             "The literal value that is to be set as the header value on all records.",
-        ),
+        )
+        .check(Check::NonNull),
     ])
 }
 

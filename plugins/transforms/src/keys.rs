@@ -1,6 +1,8 @@
 //! Configuration keys that several transforms share, and checks with Java's words.
 
-use penstock_api::config::{Check, ConfigKey, ConfigType, Importance, split_list};
+use penstock_api::config::{Check, ConfigKey, ConfigType, Importance};
+
+use crate::java::regex::Pattern;
 
 pub(crate) const REPLACE_NULL_WITH_DEFAULT: &str = "replace.null.with.default";
 
@@ -16,24 +18,17 @@ pub(crate) fn replace_null_with_default() -> ConfigKey {
     .importance(Importance::Medium)
 }
 
-/// A required list with at least one item, none of them empty (KIP-1161).
+/// A required list with at least one item.
 pub(crate) fn names(name: &str, doc: &str) -> ConfigKey {
-    ConfigKey::required(name, ConfigType::List, doc).check(Check::Custom(|text| {
-        if text.trim().is_empty() {
-            return Err("must not be empty. Valid values include: any non-empty value".into());
-        }
-        no_empty_item(text)
-    }))
+    ConfigKey::required(name, ConfigType::List, doc).check(Check::List { of: None, may_be_empty: false })
 }
 
-/// A list that may be left out or empty, but has no empty item.
+/// A list that may be left out or empty.
 pub(crate) fn optional_names(name: &str, doc: &str) -> ConfigKey {
-    ConfigKey::optional(name, ConfigType::List, "", doc).check(Check::Custom(no_empty_item))
+    ConfigKey::optional(name, ConfigType::List, "", doc).check(Check::List { of: None, may_be_empty: true })
 }
 
-fn no_empty_item(text: &str) -> Result<(), String> {
-    if split_list(text).iter().any(String::is_empty) {
-        return Err("values must not be empty.".into());
-    }
-    Ok(())
+/// For checks.
+pub(crate) fn regex(text: &str) -> Result<(), String> {
+    Pattern::new(text).map(drop).map_err(|why| format!("Invalid regex: {why}"))
 }

@@ -4,6 +4,7 @@ use penstock_api::config::{Check, ConfigDef, ConfigKey, ConfigType, Importance, 
 use penstock_api::{Error, Predicate, Record, Result};
 
 use crate::java::regex::Pattern;
+use crate::keys;
 
 /// Whether a record has a header of that name.
 pub(crate) struct HasHeaderKey {
@@ -52,12 +53,8 @@ impl Predicate for RecordIsTombstone {
 impl TopicNameMatches {
     pub(crate) fn config() -> ConfigDef {
         let doc = "A Java regular expression for matching against the name of a record's topic.";
-        let pattern = ConfigKey::required("pattern", ConfigType::String, doc).check(Check::Custom(|text| {
-            if text.is_empty() {
-                return Err("String must be non-empty".into());
-            }
-            Pattern::new(text).map(|_| ()).map_err(|why| format!("Invalid regex: {why}"))
-        }));
+        let pattern = ConfigKey::required("pattern", ConfigType::String, doc)
+            .check(Check::All(vec![Check::NonEmpty, Check::Custom(keys::regex)]));
         ConfigDef::new([pattern.importance(Importance::Medium)])
     }
 

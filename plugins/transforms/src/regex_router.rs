@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::java::regex::{Pattern, Replacement};
+use crate::keys;
 
 /// Topics whose new name is remembered; a task reads few, but a transform before this one may make up many.
 const TOPICS_MAX: usize = 1024;
@@ -21,7 +22,7 @@ pub(crate) struct RegexRouter {
 pub(crate) fn config() -> ConfigDef {
     ConfigDef::new([
         ConfigKey::required("regex", ConfigType::String, "Regular expression to use for matching.")
-            .check(Check::Custom(|text| Pattern::new(text).map(|_| ()).map_err(|why| format!("Invalid regex: {why}")))),
+            .check(Check::Custom(keys::regex)),
         ConfigKey::required("replacement", ConfigType::String, "Replacement string."),
     ])
 }

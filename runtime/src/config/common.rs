@@ -1,6 +1,9 @@
 //! The keys that all sink or all source connectors share, as data: names, types, defaults and places on a form are Connect's.
 
-use penstock_api::config::{Check, ConfigDef, ConfigKey, ConfigType, Default, Importance, Width};
+use std::collections::BTreeSet;
+
+use fancy_regex::Regex;
+use penstock_api::config::{Check, ConfigDef, ConfigKey, ConfigType, Default, Importance, Width, split_list};
 use penstock_api::{Plugin, PluginKind, Registry};
 
 use ConfigType::{Boolean, Class, Int, List, Long, Short, String as Text};
@@ -89,13 +92,22 @@ impl Row {
         key.check(match *name {
             "name" => Check::Custom(connector_name),
             "tasks.max" => Check::Min(1.0),
+            "transforms" | "predicates" | "topic.creation.groups" => {
+                Check::All(vec![Check::NonNull, Check::Custom(unique_aliases)])
+            }
+            "topics" => Check::List { of: None, may_be_empty: true },
+            "topics.regex" => Check::Custom(|regex| whole_match(regex).map(drop).map_err(|why| format!("Invalid regex: {why}"))),
             "errors.restart.max.attempts" => Check::Min(-1.0),
             "errors.restart.window.ms" | "errors.restart.delay.initial.ms" | "errors.restart.delay.max.ms" => Check::Min(1.0),
             "config.action.reload" => Check::OneOf(vec!["none".into(), "restart".into()]),
             "errors.tolerance" => Check::OneOf(vec!["none".into(), "all".into()]),
             "exactly.once.support" => Check::OneOfIgnoreCase(vec!["REQUIRED".into(), "REQUESTED".into()]),
             "transaction.boundary" => Check::OneOfIgnoreCase(vec!["INTERVAL".into(), "POLL".into(), "CONNECTOR".into()]),
-            "transaction.boundary.interval.ms" => Check::Min(0.0),
+            // Unlike other numbers it may be null.
+            "transaction.boundary.interval.ms" => Check::Custom(|text| match text.parse::<i64>() {
+                Ok(..0) => Err("Value must be at least 0".into()),
+                _ => Ok(()),
+            }),
             "offsets.storage.topic" => Check::NonEmpty,
             _ => Check::Any,
         })
@@ -111,6 +123,18 @@ fn connector_name(name: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("String may not contain control sequences but had the following ASCII chars: {}", control.join(", ")))
+}
+
+fn unique_aliases(list: &str) -> Result<(), String> {
+    let aliases = split_list(list);
+    let unique: BTreeSet<&String> = aliases.iter().collect();
+    if unique.len() < aliases.len() { Err("Duplicate alias provided.".into()) } else { Ok(()) }
+}
+
+/// A regular expression that must match as a whole, as Java's `matches()`.
+pub(super) fn whole_match(pattern: &str) -> Result<Regex, fancy_regex::Error> {
+    Regex::new(pattern)?;
+    Regex::new(&format!("^(?:{pattern})$"))
 }
 
 #[rustfmt::skip]

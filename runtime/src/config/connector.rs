@@ -7,9 +7,9 @@ use std::time::Duration;
 use penstock_api::{Error, Parsed, Plugin, PluginKind, Props, Registry, Result};
 use penstock_kafka_clients::TopicSelection;
 
-use super::common::{self, CONVERTERS};
+use super::common::{self, CONVERTERS, whole_match};
 use super::source::SourceSettings;
-use super::validate::{check_keys, whole_match};
+use super::validate::check_keys;
 use super::version;
 use super::worker::{ConverterChoice, WorkerConfig, behind};
 
@@ -131,9 +131,7 @@ fn topics(parsed: &Parsed) -> Result<TopicSelection> {
     match parsed.string("topics.regex") {
         "" => Ok(TopicSelection::List(parsed.list("topics").iter().map(|t| t.as_str().into()).collect())),
         pattern => {
-            let regex = whole_match(pattern).map_err(|e| {
-                Error::config(format!("Invalid value {pattern} for configuration topics.regex: Invalid regex: {e}"))
-            })?;
+            let regex = whole_match(pattern).map_err(|e| Error::config(format!("read topics.regex: {e}")))?;
             Ok(TopicSelection::Regex(pattern.to_owned(), Arc::new(regex)))
         }
     }

@@ -1,6 +1,6 @@
 //! Which client settings a connector may override: `connector.client.config.override.policy`.
 
-use penstock_api::{Error, Props, Result};
+use penstock_api::{Error, Result};
 
 /// Connect's policies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,15 +59,13 @@ impl OverridePolicy {
         }
     }
 
-    /// The settings of a connector (prefix taken off) that the policy forbids, each with Java's message.
-    pub fn violations<'a>(&'a self, overrides: &'a Props) -> impl Iterator<Item = (&'a str, String)> {
-        overrides.keys().filter(|setting| !self.allows(setting)).map(|setting| {
-            let message = format!(
-                "The '{}' policy does not allow '{setting}' to be overridden in the connector configuration.",
-                self.name()
-            );
-            (setting.as_str(), message)
-        })
+    /// Java's message if a connector may not set this client setting.
+    #[must_use]
+    pub fn violation(&self, setting: &str) -> Option<String> {
+        let policy = self.name();
+        let message =
+            || format!("The '{policy}' policy does not allow '{setting}' to be overridden in the connector configuration.");
+        (!self.allows(setting)).then(message)
     }
 }
 

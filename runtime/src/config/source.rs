@@ -7,7 +7,7 @@ use fancy_regex::Regex;
 use penstock_api::config::{Check, ConfigDef, ConfigKey, ConfigType, Parsed};
 use penstock_api::{Error, Props, Result};
 
-use super::validate::whole_match;
+use super::common::whole_match;
 use super::worker::{WorkerConfig, behind};
 
 /// What the keys of topic creation begin with (KIP-158).

@@ -43,7 +43,7 @@ pub(super) fn config() -> ConfigDef {
             .shown("Schemas", 2, penstock_api::config::Width::Medium, "Schema Content"),
         ConfigKey::optional("decimal.format", ConfigType::String, "BASE64", "Controls which format this converter will serialize decimals in. This value is case insensitive and can be either 'BASE64' (default) or 'NUMERIC'")
             .importance(Importance::Low)
-            .check(Check::OneOfIgnoreCase(vec!["BASE64".into(), "NUMERIC".into()]))
+            .check(Check::OneOfIgnoreCase(vec!["NUMERIC".into(), "BASE64".into()]))
             .shown("Serialization", 0, penstock_api::config::Width::Medium, "Decimal Format"),
         ConfigKey::optional("replace.null.with.default", ConfigType::Boolean, "true", "Whether to replace fields that have a default value and that are null to the default value. When set to true, the default value is used, otherwise null is used.")
             .importance(Importance::Low)

@@ -61,7 +61,8 @@ enum Charset {
 
 /// Both a converter's and a header converter's.
 pub(super) fn string_config() -> ConfigDef {
-    let encoding = |name: &str, doc: &str| ConfigKey::nullable(name, ConfigType::String, doc).importance(Importance::High);
+    // Java reads them, too, without declaring them.
+    let encoding = |name: &str, doc: &str| ConfigKey { internal: true, ..ConfigKey::nullable(name, ConfigType::String, doc) };
     ConfigDef::new([
         ConfigKey::optional(
             "converter.encoding",

@@ -221,6 +221,10 @@ fn validation_difference(java: &Answer, ours: &Answer) -> Option<String> {
             return Some(format!("{key}: java {}, ours {}", java.body[key], ours.body[key]));
         }
     }
+    let both = [java, ours].map(|answer| order(&answer.body, &by_name(&java.body)));
+    if both[0] != both[1] {
+        return Some(format!("order: java {:?}, ours {:?}", both[0], both[1]));
+    }
     let our_configs = by_name(&ours.body);
     for (name, mut theirs) in by_name(&java.body) {
         // The kind of a converter is no key here: it is in the key's name.
@@ -238,12 +242,38 @@ fn validation_difference(java: &Answer, ours: &Answer) -> Option<String> {
             if side["definition"].is_object() {
                 side["definition"]["documentation"].take();
             }
+            if name.contains(".override.") {
+                side["definition"].take();
+            }
+            without_prefix(&name, &mut side["value"]["errors"]);
         }
         if theirs != our {
             return Some(format!("{name}:\n    java {theirs}\n    ours {our}"));
         }
     }
     None
+}
+
+/// The groups, sorted, for those of converters stand in Java's hash order, and the keys that Java declares for the connector itself.
+fn order(body: &Value, known: &BTreeMap<String, Value>) -> (Vec<String>, Vec<String>) {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut groups: Vec<String> = body["groups"].as_array().into_iter().flatten().map(text).collect();
+    groups.sort_unstable();
+    let declared = body["configs"].as_array().into_iter().flatten().filter(|config| config["definition"].is_object());
+    let keys = declared.map(|config| text(&config["value"]["name"]));
+    let is_connectors = |key: &String| known.contains_key(key) && !key.contains(".converter.") && !key.contains(".override.");
+    (groups, keys.filter(is_connectors).collect())
+}
+
+/// Java's checks say the keys of transforms and predicates without their prefixes.
+fn without_prefix(name: &str, errors: &mut Value) {
+    let parts: Vec<&str> = name.splitn(3, '.').collect();
+    let ["transforms" | "predicates", _, short] = parts[..] else { return };
+    for error in errors.as_array_mut().into_iter().flatten() {
+        let said = error.as_str().unwrap_or_default();
+        let said = said.replace(&format!("configuration {name}:"), &format!("configuration {short}:"));
+        *error = said.replace(&format!("Configuration '{name}'"), &format!("Configuration '{short}'")).into();
+    }
 }
 
 fn by_name(body: &Value) -> BTreeMap<String, Value> {

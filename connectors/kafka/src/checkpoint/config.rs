@@ -46,7 +46,7 @@ pub(crate) fn def() -> ConfigDef {
         low("consumer.poll.timeout.ms", Long, "1000", "Has no effect: what is to be done is done when it is time."),
         patterns(GROUPS, ".*", "Names and patterns of the groups to follow."),
         patterns(GROUPS_EXCLUDE, "console-consumer-.*,connect-.*,__.*", "Names and patterns of groups that are not followed."),
-        keys::filter_class(keys::GROUP_FILTER, "DefaultGroupFilter"),
+        keys::filter_class("group.filter.class", "DefaultGroupFilter", "use groups and groups.exclude"),
         low(REFRESH, Boolean, "true", "Whether new groups are looked for."),
         keys::interval(REFRESH_INTERVAL, "600"),
         low(EMIT, Boolean, "true", "Whether checkpoints are written."),

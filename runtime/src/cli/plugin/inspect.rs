@@ -62,7 +62,8 @@ fn readable(file: &Path, inspection: &Inspection) -> String {
 fn type_of(key: &ConfigKey) -> String {
     let kind = key.kind.name().to_lowercase();
     match &key.check {
-        Check::Any | Check::Custom(_) | Check::Within(_) => kind,
+        Check::Any | Check::NonNull | Check::List { of: None, .. } | Check::All(_) | Check::Custom(_) | Check::Within(_) => kind,
+        Check::List { of: Some(texts), .. } => format!("{kind} of {}", texts.join(", ")),
         Check::NonEmpty => format!("{kind}, not empty"),
         Check::OneOf(texts) | Check::OneOfIgnoreCase(texts) => format!("{kind}: {}", texts.join(", ")),
         Check::Min(min) => format!("{kind} >= {min}"),

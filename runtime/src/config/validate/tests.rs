@@ -1,6 +1,6 @@
 //! What Java 4.3.1 answered to the same configurations, key by key, but where `runtime/DIFFERENCES.md` says otherwise.
 
-use penstock_api::config::Check;
+use penstock_api::config::{Check, Importance, Width};
 use penstock_api::{Connector, SinkConnector, SinkTask};
 
 use super::*;
@@ -333,7 +333,7 @@ fn null_is_refused_and_leaves_the_definition() {
     }
     let found = infos(&config, &worker(&[]));
     let least = "Invalid value null for configuration retries: Value must be non-null";
-    assert_eq!(errors(&found), [("nothing.known", NULL), ("retries", least), ("retries", NULL), ("url", NULL)]);
+    assert_eq!(errors(&found), [("nothing.known", NULL), ("url", NULL), ("retries", least), ("retries", NULL)]);
     for (key, is_defined) in [("retries", true), ("url", true), ("nothing.known", false)] {
         let of_key: Vec<_> = found.configs.iter().filter(|c| c.value.name == key).collect();
         assert_eq!(of_key.len(), 1, "{key}");
