@@ -358,7 +358,7 @@ async fn memory_beyond_the_cap_fails_only_the_rows_that_need_it() {
 #[tokio::test]
 async fn loops_and_sleeps_end_at_the_deadline_and_others_go_on() {
     for class in ["LoopOnPoison", "SleepOnPoison"] {
-        // One poison row: four deadlines suffice to find it.
+        // One poison row.
         let host = host_with(&["hostile"], |config| config.call_deadline = Duration::from_millis(300));
         let mut values = vec!["{}"; 8];
         values[5] = POISON;
@@ -386,7 +386,7 @@ async fn loops_and_sleeps_end_at_the_deadline_and_others_go_on() {
 
 #[tokio::test]
 async fn a_good_row_that_needs_more_than_its_share_of_the_deadline_has_it() {
-    // The poison breaks the batch up; the slow row needs more than a fortieth of the deadline, or a tenth.
+    // The poison breaks the batch up; the slow row needs more than a fortieth of the deadline, or a twentieth.
     let host = host_with(&["hostile"], |config| config.call_deadline = Duration::from_secs(2));
     let mut values = vec!["{}"; 40];
     values[7] = POISON;
@@ -395,6 +395,21 @@ async fn a_good_row_that_needs_more_than_its_share_of_the_deadline_has_it() {
     assert!(outcome[7].starts_with("failed: ") && outcome[7].contains("cannot stand poison"), "{outcome:?}");
     assert_eq!(outcome[31], r#"{"slow":"yes","marked":"yes"}"#);
     assert_eq!(outcome.iter().filter(|outcome| outcome.starts_with("failed")).count(), 1, "{outcome:?}");
+}
+
+#[tokio::test]
+async fn where_the_first_failure_ends_the_task_rows_behind_it_are_not_tried() {
+    let host = host(&["hostile"]);
+    let mut transform = host.transform("TrapOnPoison", &[]).await.unwrap();
+    transform.fail_fast();
+    let mut values = vec!["{}"; 40];
+    (values[17], values[33]) = (POISON, POISON);
+    let mut batch = json_batch(&values);
+    transform.apply_batch(&mut batch, &context("TrapOnPoison")).await.unwrap();
+    let outcome = shown(&batch);
+    assert!(outcome[..17].iter().all(|outcome| outcome == r#"{"marked":"yes"}"#), "{outcome:?}");
+    assert!(outcome[17].contains("cannot stand poison"), "{}", outcome[17]);
+    assert!(outcome[18..].iter().all(|outcome| outcome.contains("not tried: one before it ends the task")), "{outcome:?}");
 }
 
 #[tokio::test]

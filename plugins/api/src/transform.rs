@@ -29,6 +29,10 @@ pub struct TransformContext {
 /// A single message transform. One instance for each task; calls never overlap.
 #[crate::async_trait]
 pub trait Transform: Send {
+    /// The first record that fails ends the task (`errors.tolerance=none`), and nobody asks then what became of those behind it in
+    /// its batch: once one has failed, it need not go on. Said before [`start`](Self::start).
+    fn fail_fast(&mut self) {}
+
     /// Called once before the first record.
     async fn start(&mut self, _context: &TransformContext) -> Result<()> {
         Ok(())
@@ -64,6 +68,10 @@ pub trait Transform: Send {
 /// Decides to which records a transform applies.
 #[crate::async_trait]
 pub trait Predicate: Send {
+    /// The first record that fails ends the task (`errors.tolerance=none`), and nobody asks then what became of those behind it in
+    /// its batch: once one has failed, it need not go on. Said before [`start`](Self::start).
+    fn fail_fast(&mut self) {}
+
     /// Called once before the first record.
     async fn start(&mut self, _context: &TransformContext) -> Result<()> {
         Ok(())

@@ -1,14 +1,10 @@
 //! A component's class as a [`Transform`] or [`Predicate`]: one call for each batch, and poison rows found when one traps.
 //!
-//! After a trap nothing of the call remains. A fresh instance gets the first half of the rows, then the second, and so on
-//! down, until the rows that do it stand alone; these fail with the guest's message and the others pass. A smaller batch
-//! gets a share of the deadline; a row that stands alone and was stopped for lack of time has the whole of it once more, so that a
-//! busy machine does not make good rows fail. All of it together takes at most [`DEADLINES_MAX`] deadlines: rows not reached by then
-//! fail too.
+//! After a trap nothing of the call remains. A fresh instance gets the rows in parts, and these in smaller ones, until the rows that do it
+//! stand alone ([`Search`]); these fail with the guest's message and the others pass.
 
-use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use penstock_api::batch::Stage;
 use penstock_api::transform::TransformContext;
@@ -19,19 +15,7 @@ use crate::component::filled_in;
 use crate::grants::{self, Grants};
 use crate::guest_log::Owner;
 use crate::instance::{Answer, Instance, Loaded};
-
-/// How many deadlines a batch may take that makes the guest trap or loop.
-const DEADLINES_MAX: u32 = 6;
-/// A retried part of a batch gets its share of the deadline, but at least this part of it.
-const DEADLINE_SHARE_MIN: u32 = 10;
-
-/// Rows of a batch that the guest gets in one call.
-struct Part {
-    /// Of the live rows.
-    rows: Range<usize>,
-    /// Not only their share of the deadline.
-    has_all_the_time: bool,
-}
+use crate::search::{Search, Step, Stop};
 
 /// One use of a class by one task.
 pub(crate) struct Guest {
@@ -41,6 +25,7 @@ pub(crate) struct Guest {
     grants: Arc<Grants>,
     owner: Owner,
     instance: Option<Instance>,
+    fails_fast: bool,
 }
 
 pub(crate) struct ComponentTransform(pub Guest);
@@ -54,7 +39,15 @@ impl Guest {
             return Err(Error::config(message));
         }
         let grants = Arc::new(Grants::new(&props, &loaded.engine.config.grants)?);
-        Ok(Self { loaded, class, props: grants::shown(&props), grants, owner: Owner::default(), instance: None })
+        Ok(Self {
+            loaded,
+            class,
+            props: grants::shown(&props),
+            grants,
+            owner: Owner::default(),
+            instance: None,
+            fails_fast: false,
+        })
     }
 
     async fn start(&mut self, context: &TransformContext) -> Result<()> {
@@ -100,28 +93,26 @@ impl Guest {
         if live.is_empty() {
             return Ok(());
         }
-        let deadline = self.loaded.engine.config.call_deadline;
-        // What stopped calls have cost, each at most its share, so that a machine that is short of time does not count twice.
-        let mut spent = Duration::ZERO;
-        // Parts still to be done, the first one last. At most one for each halving.
-        let mut parts = vec![Part { rows: 0..live.len(), has_all_the_time: true }];
-        while let Some(Part { rows: part, has_all_the_time }) = parts.pop() {
-            let rows = &live[part.clone()];
-            if part.len() < live.len() && spent > deadline * DEADLINES_MAX {
-                let message =
-                    format!("not tried: the plugin trapped on other records of the batch for {DEADLINES_MAX} deadlines");
-                fail(batch, rows, &message, stop);
-                continue;
-            }
+        let mut search = Search::new(live.len(), self.loaded.engine.config.call_deadline, self.fails_fast);
+        while let Some(step) = search.next() {
+            let (rows, allowed) = match step {
+                Step::Try { rows, allowed } => (&live[rows], allowed),
+                Step::Fail { rows, why } => {
+                    fail(batch, &live[rows], &why, stop);
+                    continue;
+                }
+            };
             let instance = self.instance().await?;
-            let allowed = if has_all_the_time { deadline } else { share(deadline, part.len(), live.len()) };
             let started = Instant::now();
             let (call, answer) = instance.work(std::mem::take(batch), rows, allowed).await;
+            let took = started.elapsed();
             match answer {
-                Ok(answer) => *batch = settle(instance, call, answer, rows).map_err(|error| self.gave_up(error))?,
+                Ok(answer) => {
+                    *batch = settle(instance, call, answer, rows).map_err(|error| self.gave_up(error))?;
+                    search.returned(took);
+                }
                 Err(stopped) => {
                     *batch = call.abandon();
-                    spent += started.elapsed().min(allowed);
                     if stopped.broke_a_limit {
                         self.instance = None;
                         return Err(self.gave_up(Error::fatal(stopped.why)));
@@ -131,15 +122,7 @@ impl Guest {
                         rows.len()
                     ));
                     self.instance = None;
-                    if part.len() > 1 {
-                        let middle = part.start + part.len() / 2;
-                        parts.push(Part { rows: middle..part.end, has_all_the_time: false });
-                        parts.push(Part { rows: part.start..middle, has_all_the_time: false });
-                    } else if stopped.was_cut_short {
-                        parts.push(Part { rows: part, has_all_the_time: true });
-                    } else {
-                        fail(batch, rows, &stopped.why, stop);
-                    }
+                    search.stopped(Stop { why: stopped.why, late: stopped.late, took });
                 }
             }
         }
@@ -162,22 +145,19 @@ fn live_rows(batch: &Batch) -> Vec<u32> {
     batch.rows().iter().enumerate().filter(|(_, row)| row.is_live()).map(|(at, _)| at as u32).collect()
 }
 
-fn share(deadline: Duration, rows: usize, all: usize) -> Duration {
-    let share = deadline.mul_f64(rows as f64 / all as f64);
-    share.max(deadline / DEADLINE_SHARE_MIN)
-}
-
 fn fail(batch: &mut Batch, rows: &[u32], message: &str, stop: &(dyn Fn(&mut Row, Error) + Sync)) {
     for &row in rows {
         stop(&mut batch.rows_mut()[row as usize], Error::data(message));
     }
 }
 
-/// Puts emitted records behind the rows they were made from, with what became of them.
-fn insert(batch: &mut Batch, emitted: Vec<Emitted>, stop: impl Fn(&mut Row, Error)) {
+/// Puts emitted records behind the rows they were made from, with what became of them. Those of one row are in order.
+fn insert(batch: &mut Batch, mut emitted: Vec<Emitted>, stop: impl Fn(&mut Row, Error)) {
     if emitted.is_empty() {
         return;
     }
+    // Rows under suspicion may be done last.
+    emitted.sort_by_key(|emitted| emitted.behind);
     let rows = std::mem::take(batch).into_rows();
     let mut all = Batch::with_capacity(rows.len() + emitted.len());
     let mut emitted = emitted.into_iter().peekable();
@@ -209,6 +189,10 @@ fn refuse(call: Call, error: Error, rows: &[u32], stop: &(dyn Fn(&mut Row, Error
 
 #[async_trait]
 impl Transform for ComponentTransform {
+    fn fail_fast(&mut self) {
+        self.0.fails_fast = true;
+    }
+
     async fn start(&mut self, context: &TransformContext) -> Result<()> {
         self.0.start(context).await
     }
@@ -239,7 +223,6 @@ impl Transform for ComponentTransform {
             Ok(batch)
         };
         self.0.work(batch, &stop, &mut settle).await?;
-        // Parts are done in order, so the rows are ascending.
         insert(batch, emitted, &stop);
         Ok(())
     }
@@ -251,6 +234,10 @@ impl Transform for ComponentTransform {
 
 #[async_trait]
 impl Predicate for ComponentPredicate {
+    fn fail_fast(&mut self) {
+        self.0.fails_fast = true;
+    }
+
     async fn start(&mut self, context: &TransformContext) -> Result<()> {
         self.0.start(context).await
     }
@@ -291,5 +278,35 @@ impl Predicate for ComponentPredicate {
 
     async fn stop(&mut self) {
         self.0.stop().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use penstock_api::Payload;
+
+    use super::*;
+
+    fn record(topic: &str) -> Record {
+        let (key, value) = (Payload::null(), Payload::null());
+        Record {
+            topic: topic.into(),
+            partition: None,
+            offset: None,
+            key,
+            value,
+            headers: std::iter::empty().collect(),
+            timestamp: None,
+        }
+    }
+
+    #[test]
+    fn emitted_records_stand_behind_theirs_in_whatever_order_the_rows_were_done() {
+        let mut batch = Batch::default();
+        (0..3).for_each(|row| batch.push(record(&format!("{row}")), row));
+        let emitted = |behind, topic: &str| Emitted { behind, record: record(topic), outcome: Ok(()) };
+        insert(&mut batch, vec![emitted(0, "0a"), emitted(0, "0b"), emitted(2, "2a"), emitted(1, "1a")], |_, _| {});
+        let order: Vec<(&str, u32)> = batch.rows().iter().map(|row| (&*row.record.topic, row.origin)).collect();
+        assert_eq!(order, [("0", 0), ("0a", 0), ("0b", 0), ("1", 1), ("1a", 1), ("2", 2), ("2a", 2)]);
     }
 }

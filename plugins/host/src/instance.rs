@@ -78,8 +78,8 @@ enum Exports {
 #[derive(Debug)]
 pub(crate) struct Stopped {
     pub(crate) why: String,
-    /// It had only a part of the deadline, and might have ended within the whole.
-    pub(crate) was_cut_short: bool,
+    /// It did not return in time; what of that time was its own.
+    pub(crate) late: Option<Duration>,
     /// It reached for what it was not granted, or beyond a limit of the network: no record is to blame, so the task ends.
     pub(crate) broke_a_limit: bool,
 }
@@ -125,11 +125,8 @@ impl Loaded {
         store.set_epoch_deadline(1);
         let instance = bounded(&engine.running(&watch), deadline, self.pre.instantiate_async(&mut store)).await;
         let instance = instance.map_err(|failure| explain(failure, &store, deadline))?;
-        let exported = |e: wasmtime::Error| Stopped {
-            why: format!("it lacks an export: {e:#}"),
-            was_cut_short: false,
-            broke_a_limit: false,
-        };
+        let exported =
+            |e: wasmtime::Error| Stopped { why: format!("it lacks an export: {e:#}"), late: None, broke_a_limit: false };
         let common = Common::new(&mut store, &instance).map_err(exported)?;
         let exports = match self.kind {
             Kind::Transforms => Exports::Transforms(Transforms::new(&mut store, &instance).map_err(exported)?),
@@ -245,7 +242,8 @@ fn refused(refusal: types::Error) -> Error {
 }
 
 enum Failure {
-    TooLate,
+    /// With what of the time was its own.
+    TooLate(Duration),
     /// It waited too long for the network.
     WaitedTooLong,
     /// The watch knows what.
@@ -265,7 +263,8 @@ async fn bounded<T>(
         let left = deadline.saturating_sub(running.elapsed());
         let network_left = running.watch.network_wait_left();
         if left.is_zero() {
-            return Err(Failure::TooLate);
+            // While the process stands still the guest does not sleep either.
+            return Err(Failure::TooLate(running.watch.own().min(running.elapsed())));
         }
         if network_left.is_zero() {
             return Err(Failure::WaitedTooLong);
@@ -282,16 +281,16 @@ async fn bounded<T>(
 /// What happened and what to do, with the guest's last words and the file it came from.
 fn explain(failure: Failure, store: &Store<State>, deadline: Duration) -> Stopped {
     let state = store.data();
-    let was_cut_short = matches!(failure, Failure::TooLate) && deadline < state.call_deadline;
+    let late = if let Failure::TooLate(own) = failure { Some(own) } else { None };
     let broke_a_limit = matches!(failure, Failure::BrokeALimit);
     let why = match failure {
-        Failure::TooLate if was_cut_short => {
+        Failure::TooLate(_) if deadline < state.call_deadline => {
             let (had, all) = (deadline.as_millis(), state.call_deadline.as_millis());
             format!(
                 "did not return within {had} ms, which is the share of so few records in penstock.plugin.call.timeout.ms ({all})"
             )
         }
-        Failure::TooLate => {
+        Failure::TooLate(_) => {
             format!("did not return within {} ms (penstock.plugin.call.timeout.ms)", deadline.as_millis())
         }
         Failure::WaitedTooLong => {
@@ -308,7 +307,7 @@ fn explain(failure: Failure, store: &Store<State>, deadline: Duration) -> Stoppe
     if !file.is_empty() {
         told.push_str(&format!(" ({file})"));
     }
-    Stopped { why: told, was_cut_short, broke_a_limit }
+    Stopped { why: told, late, broke_a_limit }
 }
 
 fn why_it_trapped(error: &wasmtime::Error, state: &State) -> String {

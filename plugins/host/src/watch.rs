@@ -1,4 +1,4 @@
-//! What is watched while a call runs: time that is not the guest's own, and the first grant or limit that it breaks.
+//! What is watched while a call runs: what of its time is the guest's own, and the first grant or limit that it breaks.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
+
+use crate::own_time::OwnTime;
 
 /// Of one instance; its store, its requests and its calls share it.
 pub(crate) struct Watch {
@@ -25,6 +27,7 @@ struct Waits {
     all: Duration,
     network: Duration,
     since: Option<Instant>,
+    own: OwnTime,
 }
 
 /// The guest broke a grant or a limit: see [`Watch::breach`].
@@ -78,20 +81,33 @@ impl Watch {
         if self.breach.get().is_some() {
             return Poll::Ready(Err(Broken));
         }
-        if self.waits_for_network.swap(false, Ordering::AcqRel) {
+        let turn = {
             let mut waits = self.lock();
-            let waited = waits.end();
-            waits.network += waited;
-        }
-        let polled = call.poll(cx);
+            if self.waits_for_network.swap(false, Ordering::AcqRel) {
+                let waited = waits.end();
+                waits.network += waited;
+            }
+            waits.own.resume(cx)
+        };
+        let polled = turn.poll(call);
         if self.breach.get().is_some() {
             return Poll::Ready(Err(Broken));
         }
-        if polled.is_pending() && self.expected.load(Ordering::Acquire) > 0 {
-            self.lock().since = Some(Instant::now());
-            self.waits_for_network.store(true, Ordering::Release);
+        if polled.is_pending() {
+            let mut waits = self.lock();
+            if self.expected.load(Ordering::Acquire) > 0 {
+                waits.since = Some(Instant::now());
+                self.waits_for_network.store(true, Ordering::Release);
+            }
+            let waits_for_others = waits.since.is_some();
+            waits.own.pause(turn, waits_for_others);
         }
         polled.map(Ok)
+    }
+
+    /// What of the call's time was the guest's own so far, as [`OwnTime`] has it.
+    pub(crate) fn own(&self) -> Duration {
+        self.lock().own.get()
     }
 
     /// How long the call has waited so far.

@@ -7,10 +7,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use penstock_api::{Error, ErrorKind, Props, Result};
-use rdkafka::consumer::{Consumer, ConsumerContext, StreamConsumer};
+use rdkafka::consumer::{Consumer, StreamConsumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
-use rdkafka::metadata::{MetadataPartition, MetadataTopic};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::event::Record;
@@ -40,6 +39,7 @@ const SETTLE_TELL: Duration = Duration::from_secs(5);
 /// Beyond the `transaction.timeout.ms` of source tasks and the time that brokers take to notice.
 const SETTLE_TELL_AGAIN: Duration = Duration::from_secs(75);
 const LEADERS_TIMEOUT: Duration = Duration::from_secs(5);
+const ENDS_TIMEOUT: Duration = LEADERS_TIMEOUT;
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(10);
 
@@ -76,8 +76,7 @@ enum Source {
 struct TopicReader {
     topic: String,
     consumer: StreamConsumer,
-    /// Partitions whose end was not seen yet.
-    /// By partition, where it ended when reading began.
+    /// Partitions of which not all was seen yet that was there when reading began: where they ended then.
     unread: BTreeMap<i32, i64>,
 }
 
@@ -201,10 +200,13 @@ impl Clients {
         // What a leader could not finish was never said.
         settings.set("isolation.level", "read_committed");
         let consumer: StreamConsumer = settings.create().map_err(cannot("make a consumer for the internal topics"))?;
-        let (consumer, unread) = knowing(consumer, topic.to_owned(), partitions).await?;
-        let mut from = TopicPartitionList::with_capacity(unread.len());
-        for partition in unread.keys() {
-            from.add_partition_offset(topic, *partition, Offset::Beginning).map_err(cannot("read a partition"))?;
+        let ends = tokio::time::timeout(ENDS_TIMEOUT, admin.topic_ends(topic, End::Settled));
+        let (consumer, ends) = tokio::join!(knowing_leaders(consumer, topic), ends);
+        let ends = ends.unwrap_or_else(|_| Err(Error::retriable("brokers do not answer")));
+        let (consumer, unread) = (consumer?, unread(topic, partitions, ends));
+        let mut from = TopicPartitionList::with_capacity(partitions.max(0) as usize);
+        for partition in 0..partitions {
+            from.add_partition_offset(topic, partition, Offset::Beginning).map_err(cannot("read a partition"))?;
         }
         consumer.assign(&from).map_err(cannot("read the internal topics"))?;
         Ok(Reader { source: Source::Kafka(TopicReader { topic: topic.to_owned(), consumer, unread }), end_told: false })
@@ -275,25 +277,26 @@ impl Clients {
     }
 }
 
-/// The end of each partition, as far as the client's isolation level lets it see. Blocks.
-fn ends_now<C: ConsumerContext>(client: &impl Consumer<C>, topic: &str) -> Result<BTreeMap<i32, i64>, KafkaError> {
-    let metadata = client.fetch_metadata(Some(topic), LEADERS_TIMEOUT)?;
-    let partitions = metadata.topics().iter().flat_map(MetadataTopic::partitions).map(MetadataPartition::id);
-    partitions.map(|partition| Ok((partition, client.fetch_watermarks(topic, partition, LEADERS_TIMEOUT)?.1))).collect()
+/// What is to be read of each partition before all of them have been, by where they end now. The consumer's own sign of the end is not
+/// enough: of a partition that somebody writes to every half second it gives none, and where all are empty it comes after half a second.
+fn unread(topic: &str, partitions: i32, ends: Result<BTreeMap<i32, i64>>) -> BTreeMap<i32, i64> {
+    let ends = ends.unwrap_or_else(|error| {
+        // Then only that sign counts.
+        tracing::debug!(%topic, "where the partitions end is not known yet: {error:#}");
+        BTreeMap::new()
+    });
+    let end_of = |partition| (partition, ends.get(&partition).copied().unwrap_or(i64::MAX));
+    (0..partitions).map(end_of).filter(|(_, end)| *end > 0).collect()
 }
 
-/// Lets a consumer ask for the topic's leaders now, which left to itself it does with its next look around, a second later; and for where each
-/// partition ends. The consumer's own sign of the end is not enough: of a partition that somebody writes to every half second it gives none.
-async fn knowing(consumer: StreamConsumer, topic: String, partitions: i32) -> Result<(StreamConsumer, BTreeMap<i32, i64>)> {
+/// Lets a consumer ask for the topic's leaders now, which left to itself it does with its next look around, a second later.
+async fn knowing_leaders(consumer: StreamConsumer, topic: &str) -> Result<StreamConsumer> {
+    let name = topic.to_owned();
     let asked = tokio::task::spawn_blocking(move || {
-        // Not known: then only that sign counts.
-        let mut ends: BTreeMap<i32, i64> = (0..partitions).map(|partition| (partition, i64::MAX)).collect();
-        match ends_now(&consumer, &topic) {
-            // Partitions that came since are not read.
-            Ok(known) => ends.iter_mut().for_each(|(partition, end)| *end = known.get(partition).copied().unwrap_or(*end)),
-            Err(error) => tracing::debug!(%topic, "where the partitions end is not known yet: {error}"),
+        if let Err(error) = consumer.fetch_metadata(Some(&name), LEADERS_TIMEOUT) {
+            tracing::debug!(topic = name, "the leaders are not known yet: {error}");
         }
-        (consumer, ends)
+        consumer
     });
     asked.await.map_err(|panicked| Error::fatal("ask for the leaders of a topic").with_source(panicked))
 }
@@ -415,5 +418,17 @@ impl TopicReader {
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{}", self.partition, self.offset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_partitions_are_read_before_anything_came_and_unknown_ones_when_their_end_is_seen() {
+        let ends = BTreeMap::from([(0, 0), (1, 7)]);
+        assert_eq!(unread("offsets", 3, Ok(ends)), BTreeMap::from([(1, 7), (2, i64::MAX)]));
+        assert_eq!(unread("offsets", 1, Err(Error::retriable("away"))), BTreeMap::from([(0, i64::MAX)]));
     }
 }

@@ -9,7 +9,7 @@ use penstock_api::{
 };
 use std::sync::Arc;
 
-use crate::config::{ConnectorConfig, PluginUse};
+use crate::config::{ConnectorConfig, PluginUse, Tolerance};
 
 /// The converters, predicates and transforms of one task.
 pub struct Pipeline {
@@ -41,10 +41,15 @@ impl Pipeline {
     /// # Errors
     /// `Config` when a plugin refuses its properties; the message names the alias.
     pub async fn start(config: &ConnectorConfig, task: &TaskId) -> Result<Self> {
+        // With a topic for dead letters all are to be found: of records that have one already a task that is restarted goes past.
+        let fails_fast = matches!(config.errors.tolerance, Tolerance::None) && config.errors.dead_letters.is_none();
         let mut predicates = Vec::new();
         for step in &config.predicates {
             let context = context_of(task, &step.alias, &step.used);
             let mut predicate = make_predicate(&step.used).map_err(|e| e.context(format!("predicates.{}", step.alias)))?;
+            if fails_fast {
+                predicate.fail_fast();
+            }
             predicate.start(&context).await.map_err(|e| e.context(format!("start predicate {}", step.alias)))?;
             predicates.push((predicate, context));
         }
@@ -52,6 +57,9 @@ impl Pipeline {
         for step in &config.transforms {
             let context = context_of(task, &step.alias, &step.used);
             let mut transform = make_transform(&step.used).map_err(|e| e.context(format!("transforms.{}", step.alias)))?;
+            if fails_fast {
+                transform.fail_fast();
+            }
             transform.start(&context).await.map_err(|e| e.context(format!("start transform {}", step.alias)))?;
             steps.push(Step { transform, context, predicate: step.predicate, negate: step.negate });
         }
