@@ -96,7 +96,7 @@ impl Search {
             rows,
             deadline,
             fails_fast,
-            parts: if rows == 0 { Vec::new() } else { vec![0..rows] },
+            parts: (rows > 0).then_some(0..rows).into_iter().collect(),
             suspects: VecDeque::new(),
             found: VecDeque::new(),
             trying: 0..0,
