@@ -181,13 +181,13 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said() {
-        let check = |events: &str, message: &str| {
+        let check = |events: &str, shown: &str, message: &str| {
             let error = tasks(&props([(EVENTS, events)]), 1).unwrap_err().to_string();
-            assert_eq!(error, format!("Invalid value {events} for configuration datagen.events: {message}"));
+            assert_eq!(error, format!("Invalid value {shown} for configuration datagen.events: {message}"));
         };
-        check("order", "order is none of interactions, orders, inventory, support");
-        check("orders,orders:2", "orders is there twice");
-        check("orders:x", "the weight of orders must be a whole number above 0");
-        check("", "name some of interactions, orders, inventory, support");
+        check("order", "[order]", "order is none of interactions, orders, inventory, support");
+        check("orders,orders:2", "[orders, orders:2]", "orders is there twice");
+        check("orders:x", "[orders:x]", "the weight of orders must be a whole number above 0");
+        check("", "[]", "name some of interactions, orders, inventory, support");
     }
 }

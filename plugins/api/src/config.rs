@@ -301,17 +301,23 @@ impl ConfigDef {
         self.keys.iter().map(|key| key.validate(props.get(&key.name).map(String::as_str))).collect()
     }
 
-    /// Reads all keys, once; further in nobody asks for a raw string.
+    /// Reads all keys, once; further in nobody asks for a raw string. What a list has twice is a mistake only to
+    /// [`validate`](Self::validate), as in Java (KIP-1161): what was stored before somebody minded goes on.
     ///
     /// # Errors
     /// `Config` with the first thing that is wrong.
     pub fn parse(&self, props: &Props) -> Result<Parsed> {
         let mut values = BTreeMap::new();
-        for value in self.validate(props) {
-            if let Some(message) = value.errors.into_iter().next() {
+        for key in &self.keys {
+            let given = props.get(&key.name).map(String::as_str);
+            let ConfigValue { name, value, mut errors, .. } = key.validate(given);
+            if let Some(given) = given.filter(|_| !errors.is_empty() && key.check.is_of_lists()) {
+                errors = key.validate(Some(&listed_once(given))).errors;
+            }
+            if let Some(message) = errors.into_iter().next() {
                 return Err(Error::config(message));
             }
-            values.insert(value.name, value.value);
+            values.insert(name, value);
         }
         Ok(Parsed { values })
     }
@@ -377,6 +383,14 @@ fn type_check(kind: ConfigType, text: &str) -> std::result::Result<(), &'static 
 }
 
 impl Check {
+    fn is_of_lists(&self) -> bool {
+        match self {
+            Check::List { .. } => true,
+            Check::All(checks) => checks.iter().any(Check::is_of_lists),
+            _ => false,
+        }
+    }
+
     /// The whole message of what is wrong with a key's value; `None` as a value is null.
     fn error(&self, key: &ConfigKey, value: Option<&str>) -> Option<String> {
         let why = match (self, value) {
@@ -401,6 +415,17 @@ impl Check {
         };
         Some(key.wrong(value, why))
     }
+}
+
+/// The list without what stands in it before.
+fn listed_once(text: &str) -> String {
+    let mut items: Vec<String> = Vec::new();
+    for item in split_list(text) {
+        if !items.contains(&item) {
+            items.push(item);
+        }
+    }
+    items.join(",")
 }
 
 fn out_of_range(text: &str, min: f64, max: f64) -> Option<String> {
@@ -540,6 +565,11 @@ mod tests {
         check(&[], false, "a,b , a", &["Configuration 'k' values must not be duplicated."]);
         check(&["a", "b"], false, "b,a", &[]);
         check(&["a", "b"], false, "b,c", &["Invalid value c for configuration k: String must be one of: a, b"]);
+        // Whoever reads it goes on.
+        let key = ConfigKey::required("k", ConfigType::List, "").check(Check::List { of: None, may_be_empty: false });
+        let parsed = |text: &str| ConfigDef::new([key.clone()]).parse(&Props::from([("k".to_owned(), text.to_owned())]));
+        assert_eq!(parsed("a,b , a").unwrap().list("k"), ["a", "b", "a"]);
+        assert!(parsed("a,,a").is_err() && parsed("").is_err());
         let key = ConfigKey::required("k", ConfigType::List, "").check(Check::Custom(|_| Err("no".into())));
         assert_eq!(errors(key, Some("a,b ")), ["Invalid value [a, b] for configuration k: no"]);
     }
