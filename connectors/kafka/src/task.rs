@@ -166,13 +166,12 @@ impl Routes {
     /// Of the partition of a position that was given out.
     fn place_of(&mut self, map: &Arc<SourceMap>) -> Option<usize> {
         let map = Arc::as_ptr(map) as usize;
-        match self.last {
-            Some((last, place)) if last == map => Some(place),
-            _ => {
-                self.last = Some((map, self.by_map.get(&map).copied()?));
-                self.last.map(|(_, place)| place)
-            }
+        if let Some((_, place)) = self.last.filter(|(last, _)| *last == map) {
+            return Some(place);
         }
+        let place = *self.by_map.get(&map)?;
+        self.last = Some((map, place));
+        Some(place)
     }
 }
 

@@ -7,7 +7,7 @@ use rdkafka::bindings as rd;
 use rdkafka::bindings::rd_kafka_message_t as Message;
 use rdkafka::bindings::rd_kafka_resp_err_t as Code;
 use rdkafka::error::RDKafkaErrorCode;
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{c_char, c_int};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -110,12 +110,12 @@ impl Report<'_> {
 
     pub(super) fn key(&self) -> Option<Bytes> {
         // SAFETY: a message's key is null or as long as it says.
-        unsafe { copied(self.0.key, self.0.key_len) }
+        unsafe { message::copied(self.0.key, self.0.key_len) }
     }
 
     pub(super) fn value(&self) -> Option<Bytes> {
         // SAFETY: a message's payload is null or as long as it says.
-        unsafe { copied(self.0.payload, self.0.len) }
+        unsafe { message::copied(self.0.payload, self.0.len) }
     }
 
     /// Empty when they cannot be read.
@@ -127,14 +127,4 @@ impl Report<'_> {
     pub(super) fn timestamp(&self) -> Option<i64> {
         message::timestamp(self.0).0
     }
-}
-
-/// # Safety
-/// `start` is null or points at `len` bytes.
-unsafe fn copied(start: *const c_void, len: usize) -> Option<Bytes> {
-    if start.is_null() {
-        return None;
-    }
-    // SAFETY: the caller's promise.
-    Some(Bytes::copy_from_slice(unsafe { std::slice::from_raw_parts(start.cast::<u8>(), len) }))
 }

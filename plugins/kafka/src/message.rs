@@ -65,11 +65,22 @@ pub(super) fn headers(message: &Message) -> Result<Option<Box<[RawHeader]>>, RDK
             // SAFETY: a header's name is a valid text.
             key: CompactString::from(unsafe { CStr::from_ptr(name) }.to_string_lossy()),
             // SAFETY: a header's value is null or as long as it says.
-            value: (!value.is_null())
-                .then(|| Bytes::copy_from_slice(unsafe { std::slice::from_raw_parts(value.cast::<u8>(), len) })),
+            value: unsafe { copied(value, len) },
         })
     });
     Ok(Some(headers.collect::<Box<[_]>>()).filter(|h| !h.is_empty()))
+}
+
+/// A copy of what a message holds there.
+///
+/// # Safety
+/// `start` is null or points at `len` bytes.
+pub(super) unsafe fn copied(start: *const c_void, len: usize) -> Option<Bytes> {
+    if start.is_null() {
+        return None;
+    }
+    // SAFETY: the caller's promise.
+    Some(Bytes::copy_from_slice(unsafe { std::slice::from_raw_parts(start.cast::<u8>(), len) }))
 }
 
 /// When it was written, in milliseconds since 1970-01-01T00:00Z, and who says so.

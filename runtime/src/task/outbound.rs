@@ -137,11 +137,10 @@ impl Waiting {
 
     /// Takes out what is to be sent next.
     pub(super) fn pop_front(&mut self) -> Option<Outgoing> {
-        self.front()?;
-        match self.rows.next()?.outcome {
+        self.rows.find_map(|row| match row.outcome {
             RowOutcome::Send(outgoing) => Some(outgoing),
             _ => None,
-        }
+        })
     }
 }
 
